@@ -1,0 +1,1 @@
+"""The services of perdure: scheduler, activity worker, signal gateway, Temporal bridge, CLI."""

@@ -1,0 +1,1 @@
+"""Where the ports meet a real store. Adapters know ports and core, and never the engine."""

@@ -1,0 +1,122 @@
+"""All ports of one namespace over one connection: what composition roots call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from perdure.adapters.jetstream.archive import JetStreamArchive
+from perdure.adapters.jetstream.blobs import JetStreamBlobs
+from perdure.adapters.jetstream.clock import StreamClock
+from perdure.adapters.jetstream.ingress import JetStreamIngress
+from perdure.adapters.jetstream.link import ConnectOptions, Link
+from perdure.adapters.jetstream.log import JetStreamInbox, JetStreamLog
+from perdure.adapters.jetstream.members import JetStreamMembers
+from perdure.adapters.jetstream.messages import JetStreamMessages
+from perdure.adapters.jetstream.outlets import (
+    JetStreamAnnouncements,
+    JetStreamDeadLetters,
+    JetStreamReplies,
+)
+from perdure.adapters.jetstream.state import JetStreamState
+from perdure.adapters.jetstream.streams import TopologyOptions
+from perdure.adapters.jetstream.subjects import PARTITIONS, Subjects
+from perdure.adapters.jetstream.tasks import JetStreamHeartbeats, JetStreamTasks
+from perdure.adapters.jetstream.timers import JetStreamTimers
+from perdure.adapters.jetstream.topology import ensure
+from perdure.core.durations import nanoseconds
+from perdure.ports.backend import Backend
+
+_HEADROOM = 64 * 1024
+_LARGEST_MESSAGE = 900_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class JetStreamOptions:
+    """A namespace on a server. ``create=False`` only verifies the streams; ``replicas`` and
+    ``retention`` are the server's when None."""
+
+    connection: ConnectOptions = field(default_factory=ConnectOptions)
+    namespace: str = "default"
+    prefix: str = "perdure"
+    stream_prefix: str = "PERDURE"
+    create: bool = True
+    replicas: int | None = None
+    retention: timedelta | None = None
+    max_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
+    partitions: int = 4
+    lease: timedelta = timedelta(seconds=10)
+    reply_prefixes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.partitions not in PARTITIONS:
+            raise ValueError(f"partitions must be one of {PARTITIONS}, not {self.partitions}")
+        if self.lease < timedelta(seconds=1):
+            raise ValueError(f"lease must be at least a second, not {self.lease}")
+
+    @property
+    def subjects(self) -> Subjects:
+        return Subjects(self.namespace, self.prefix, self.stream_prefix)
+
+    @property
+    def topology(self) -> TopologyOptions:
+        return TopologyOptions(
+            create=self.create,
+            replicas=self.replicas,
+            retention=self.retention,
+            max_bytes=self.max_bytes,
+        )
+
+
+@asynccontextmanager
+async def connect(options: JetStreamOptions | None = None) -> AsyncIterator[Backend]:
+    """A namespace's ports, ready for use; the connection closes with the context.
+
+    Raises Unavailable when no server answers or it is too old, TopologyError when its streams
+    cannot be used as they are.
+    """
+    chosen = options or JetStreamOptions()
+    link = await Link.connect(chosen.connection)
+    try:
+        await ensure(link, chosen.subjects, chosen.topology)
+        yield await compose(link, chosen)
+    finally:
+        await asyncio.shield(link.close())
+
+
+async def compose(link: Link, options: JetStreamOptions) -> Backend:
+    """The ports over a link whose streams are there."""
+    subjects = options.subjects
+    replicas = await _replicas(link, subjects)
+    lease = nanoseconds(options.lease)
+    clock = await StreamClock.start(link, subjects.log_stream)
+    return Backend(
+        namespace=options.namespace,
+        log=JetStreamLog(link, subjects, replicas=replicas),
+        inbox=JetStreamInbox(
+            link, subjects, partitions=options.partitions, lease=lease, clock=clock
+        ),
+        tasks=JetStreamTasks(link, subjects, replicas=replicas, lease=lease, clock=clock),
+        heartbeats=JetStreamHeartbeats(link, subjects, replicas=replicas),
+        timers=JetStreamTimers(link, subjects, replicas=replicas),
+        state=JetStreamState(link, subjects),
+        blobs=JetStreamBlobs(link, subjects),
+        archive=JetStreamArchive(link, subjects),
+        announcements=JetStreamAnnouncements(link, subjects),
+        dead_letters=JetStreamDeadLetters(link, subjects),
+        replies=JetStreamReplies(link, prefixes=options.reply_prefixes),
+        ingress=JetStreamIngress(link, subjects, lease=lease, clock=clock),
+        messages=JetStreamMessages(link, subjects),
+        members=JetStreamMembers(link, subjects),
+        clock=clock,
+        max_message=min(_LARGEST_MESSAGE, link.max_payload - _HEADROOM),
+        lease=lease,
+        partitions=options.partitions,
+    )
+
+
+async def _replicas(link: Link, subjects: Subjects) -> int:
+    """How many copies the log has: the stream knows, whoever made it."""
+    info = await link.api(f"STREAM.INFO.{subjects.log_stream}")
+    return int(info["config"].get("num_replicas") or 1)

@@ -1,0 +1,76 @@
+"""STATE on a KV bucket, by publishes of our own: the client library's KV knows no TTL on update
+and takes an expired entry for one that is there."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from perdure.adapters.jetstream.headers import EXPECTED_LAST, TTL, is_tombstone, ttl_text
+from perdure.adapters.jetstream.link import Link, Message
+from perdure.adapters.jetstream.listening import Listening
+from perdure.adapters.jetstream.paging import each
+from perdure.adapters.jetstream.subjects import Subjects
+from perdure.ports.errors import AlreadyExists, Conflict, UnknownOutcome
+from perdure.ports.log import Subscription
+
+_RACES: Final = 8
+
+
+class JetStreamState:
+    """One message per workflow id; its stream sequence is the revision."""
+
+    def __init__(self, link: Link, subjects: Subjects) -> None:
+        self._link = link
+        self._subjects = subjects
+
+    async def create(self, workflow_id: str, data: bytes) -> int:
+        subject = self._subjects.state_key(workflow_id)
+        after = 0
+        for _ in range(_RACES):
+            try:
+                ack = await self._link.publish(subject, data, {EXPECTED_LAST: str(after)})
+            except Conflict as error:
+                last = await self._link.last_message(
+                    self._subjects.state_stream, subject, leader=True
+                )
+                if last is not None and not is_tombstone(last.head):
+                    raise AlreadyExists(
+                        f"STATE has an entry for {workflow_id!r} (revision {last.seq})"
+                    ) from error
+                # It vanished meanwhile, or a tool left a tombstone: either counts as nothing.
+                after = 0 if last is None else last.seq
+            else:
+                return ack.seq
+        raise UnknownOutcome(f"STATE of {workflow_id!r} changed {_RACES} times during one create")
+
+    async def read(self, workflow_id: str) -> tuple[bytes, int] | None:
+        subject = self._subjects.state_key(workflow_id)
+        last = await self._link.last_message(self._subjects.state_stream, subject, leader=True)
+        if last is None or is_tombstone(last.head):
+            return None
+        return last.data, last.seq
+
+    async def update(self, workflow_id: str, data: bytes, *, revision: int, ttl: int = 0) -> int:
+        if revision <= 0:
+            # To the server 0 means "no message": that would be a create.
+            raise Conflict(f"STATE of {workflow_id!r} has no revision {revision}")
+        headers = {EXPECTED_LAST: str(revision)}
+        if ttl > 0:
+            headers[TTL] = ttl_text(ttl)
+        subject = self._subjects.state_key(workflow_id)
+        return (await self._link.publish(subject, data, headers)).seq
+
+    async def watch(self, workflow_id: str, on_change: Callable[[bytes], None]) -> Subscription:
+        def forward(message: Message) -> None:
+            if not is_tombstone(message.head):
+                on_change(message.data)
+
+        notices = self._subjects.state_notice(workflow_id)
+        return Listening(await self._link.subscribe(notices, forward))
+
+    async def scan(self) -> AsyncIterator[tuple[bytes, int]]:
+        """An entry that changes during the scan may come twice, the second time with its newer
+        revision; none is left out."""
+        everything = f"$KV.{self._subjects.state_bucket}.>"
+        async for message in each(self._link, self._subjects.state_stream, everything):
+            if not is_tombstone(message.head):
+                yield message.data, message.seq

@@ -1,0 +1,133 @@
+"""TaskQueue and Heartbeats: the TASKS work queue, and newest-only progress in LOG."""
+
+from collections.abc import Callable
+from functools import partial
+
+from perdure.adapters.jetstream.consumers import consumer_config, ensure_consumer
+from perdure.adapters.jetstream.dedup import message_id
+from perdure.adapters.jetstream.errors import Missing
+from perdure.adapters.jetstream.link import Link
+from perdure.adapters.jetstream.log import LEASE, stored
+from perdure.adapters.jetstream.pull import Held, Pull
+from perdure.adapters.jetstream.subjects import Subjects
+from perdure.ports.addresses import Stored, TaskKey
+from perdure.ports.clock import Clock
+from perdure.ports.errors import AlreadyExists
+from perdure.ports.log import Subscription
+from perdure.ports.tasks import TaskDelivery
+
+_BEATS_LIVE = "168h"
+_REPLACE = "sub"
+
+
+class BoundTask(Held):
+    """A delivery that knows which task it is."""
+
+    __slots__ = ("_key",)
+    subjects: Subjects
+
+    @property
+    def key(self) -> TaskKey:
+        try:
+            return self._key
+        except AttributeError:
+            self._key: TaskKey = self.subjects.parse_task(self.raw_subject.decode())
+            return self._key
+
+
+class JetStreamTasks:
+    """The TaskQueue port: one message per subject, one consumer per queue."""
+
+    def __init__(
+        self,
+        link: Link,
+        subjects: Subjects,
+        *,
+        replicas: int = 1,
+        lease: int = LEASE,
+        create: bool = True,
+        clock: Clock | None = None,
+    ) -> None:
+        self._link = link
+        self._subjects = subjects
+        self._stream = subjects.tasks_stream
+        self._replicated = replicas > 1
+        self._lease = lease
+        self._create = create
+        self._clock = clock
+        self._kind = type(
+            "BoundTaskDelivery", (BoundTask,), {"__slots__": (), "subjects": subjects}
+        )
+
+    async def offer(self, key: TaskKey, data: bytes, *, dedup: str = "") -> bool:
+        subject = self._subjects.task(key)
+        headers = {"Nats-Msg-Id": message_id(subject, dedup)} if dedup else None
+        try:
+            await self._link.publish(subject, data, headers, idempotent=bool(dedup))
+        except AlreadyExists:
+            return False
+        return True
+
+    async def replace(self, key: TaskKey, data: bytes, *, seq: int) -> int:
+        headers = {
+            "Nats-Rollup": _REPLACE,
+            "Nats-Expected-Last-Subject-Sequence": str(seq),
+        }
+        return (await self._link.publish(self._subjects.task(key), data, headers)).seq
+
+    async def current(self, key: TaskKey) -> Stored | None:
+        subject = self._subjects.task(key)
+        raw = await self._link.last_message(self._stream, subject, leader=self._replicated)
+        return None if raw is None else stored(raw)
+
+    async def remove(self, key: TaskKey) -> None:
+        body = {"filter": self._subjects.task(key)}
+        await self._link.api(f"STREAM.PURGE.{self._stream}", body)
+
+    async def open(
+        self, queue: str, on_delivery: Callable[[TaskDelivery], None], *, credit: int
+    ) -> Subscription:
+        name = self._subjects.task_consumer(queue)
+        config = consumer_config(name, [self._subjects.queue_tasks(queue)], self._lease)
+        pull = Pull(
+            self._link,
+            self._stream,
+            name,
+            on_delivery,
+            credit=credit,
+            ensure=partial(ensure_consumer, self._link, self._stream, config, create=self._create),
+            kind=self._kind,
+            clock=self._clock,
+        )
+        return await pull.start()
+
+    async def backlog(self, queue: str) -> int:
+        name = self._subjects.task_consumer(queue)
+        try:
+            info = await self._link.api(f"CONSUMER.INFO.{self._stream}.{name}")
+        except Missing:
+            # Nobody has served the queue yet: all of its tasks wait.
+            body = {"subjects_filter": self._subjects.queue_tasks(queue)}
+            answer = await self._link.api(f"STREAM.INFO.{self._stream}", body)
+            counts: dict[str, int] = answer["state"].get("subjects") or {}
+            return sum(counts.values())
+        return int(info["num_pending"])
+
+
+class JetStreamHeartbeats:
+    """The Heartbeats port: the newest beat of a task, kept for a week."""
+
+    def __init__(self, link: Link, subjects: Subjects, *, replicas: int = 1) -> None:
+        self._link = link
+        self._subjects = subjects
+        self._replicated = replicas > 1
+
+    async def beat(self, key: TaskKey, details: bytes) -> None:
+        headers = {"Nats-Rollup": _REPLACE, "Nats-TTL": _BEATS_LIVE}
+        await self._link.publish(self._subjects.beat(key), details, headers, idempotent=True)
+
+    async def last(self, key: TaskKey) -> bytes | None:
+        raw = await self._link.last_message(
+            self._subjects.log_stream, self._subjects.beat(key), leader=self._replicated
+        )
+        return None if raw is None else raw.data

@@ -1,0 +1,257 @@
+"""The hot end of nats-py: messages go from the socket to a plain function, and commands to the
+socket, without a queue, a task or a parsed header in between.
+
+Only this file touches the client's protected members. Everything rare (connecting, reconnecting,
+authentication, pings) stays the client's own.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import ProtocolError
+
+log = logging.getLogger("perdure.nats")
+
+HEAD: Final = b"NATS/1.0\r\n"
+_STATUS_AT: Final = len(b"NATS/1.0")
+_SPACE: Final = 0x20
+_FIRST_OF_MSG: Final = 0x4D
+_FIRST_OF_HMSG: Final = 0x48
+
+
+def encode_headers(headers: Mapping[str, str]) -> bytes:
+    """A header block. Raises ValueError for a line break inside: it would forge a header."""
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
+        raise ValueError(f"a header contains a line break: {dict(headers)!r}")
+    return HEAD + text.encode() + b"\r\n"
+
+
+def decode_headers(head: bytes) -> dict[str, str]:
+    """The headers of a block, without its status."""
+    headers: dict[str, str] = {}
+    for line in head.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            text = value.strip().decode("utf-8", "replace")
+            headers[name.strip().decode("ascii", "replace")] = text
+    return headers
+
+
+def header_of(head: bytes, marker: bytes) -> bytes | None:
+    """One header's value; ``marker`` is ``b"\\r\\nName: "``."""
+    start = head.find(marker)
+    if start < 0:
+        return None
+    start += len(marker)
+    return head[start : head.find(b"\r\n", start)]
+
+
+class Message:
+    """A message as it came; nothing is decoded before it is asked for."""
+
+    __slots__ = ("data", "head", "raw_reply", "raw_subject")
+
+    def __init__(self, raw_subject: bytes, raw_reply: bytes, data: bytes, head: bytes) -> None:
+        self.raw_subject = raw_subject
+        self.raw_reply = raw_reply
+        self.data = data
+        self.head = head
+
+    @property
+    def subject(self) -> str:
+        return self.raw_subject.decode()
+
+    @property
+    def reply(self) -> str:
+        return self.raw_reply.decode()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return decode_headers(self.head) if self.head else {}
+
+    @property
+    def status(self) -> int:
+        """The server's status, 0 for an ordinary message."""
+        head = self.head
+        if len(head) > _STATUS_AT and head[_STATUS_AT] == _SPACE:
+            word = head[_STATUS_AT + 1 : _STATUS_AT + 4]
+            return int(word) if word.isdigit() else 0
+        return 0
+
+    @property
+    def description(self) -> str:
+        """The text after the status."""
+        line = self.head[_STATUS_AT + 4 : self.head.find(b"\r\n")]
+        return line.strip().decode("utf-8", "replace") if self.status else ""
+
+
+Handler = Callable[[Message], None]
+
+
+class _Feed:
+    """Stands in for the client's parser."""
+
+    def __init__(self, client: "WireClient") -> None:
+        self._client = client
+
+    def reset(self) -> None:
+        self._client.forget_input()
+
+    async def parse(self, data: bytes = b"") -> None:
+        await self._client.feed(data)
+
+
+async def _never(_message: Msg) -> None:
+    """Direct subscriptions have no use for the client's own delivery."""
+
+
+class WireClient(Client):
+    """A nats-py client with direct subscriptions and unawaited sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._direct: dict[int, Handler] = {}
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._need = 0
+        self._generation = 0
+        self._ps: Any = _Feed(self)
+
+    # -------------------------------------------------------------- sending
+
+    def push(self, command: bytes) -> None:
+        """Send a whole protocol command with the next flush."""
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        queue = self._flush_queue
+        if queue is not None and queue.empty() and self._status == Client.CONNECTED:
+            queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    @property
+    def congested(self) -> bool:
+        """More is waiting for the socket than the client wants to hold."""
+        return self._pending_data_size > self._max_pending_size
+
+    async def relieve(self) -> None:
+        """Wait for the socket to take what is waiting."""
+        await self._flush_pending(force_flush=True)
+
+    # ------------------------------------------------------------ receiving
+
+    async def listen(self, subject: str, handler: Handler, queue: str) -> tuple[int, Subscription]:
+        number = self._sid + 1
+        self._direct[number] = handler
+        return number, await cast("Any", self).subscribe(subject, queue=queue, cb=_never)
+
+    def unlisten(self, number: int) -> None:
+        self._direct.pop(number, None)
+
+    def forget_input(self) -> None:
+        self._parts.clear()
+        self._have = self._need = 0
+        self._generation += 1
+
+    async def feed(self, data: bytes) -> None:
+        """Take bytes from the socket and hand over every message that is complete."""
+        self._have += len(data)
+        if self._parts or self._have < self._need:
+            self._parts.append(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._parts)
+            self._parts.clear()
+        generation = self._generation
+        position = 0
+        while True:
+            end = data.find(b"\r\n", position)
+            if end < 0:
+                self._need = 0
+                break
+            first = data[position]
+            if first in (_FIRST_OF_MSG, _FIRST_OF_HMSG):
+                after = self._message(data, position, end, first == _FIRST_OF_HMSG)
+                if after < 0:
+                    self._need = -after - position
+                    break
+                position = after
+                continue
+            await self._control(data[position:end])
+            if generation != self._generation:
+                return
+            position = end + 2
+        self._have = len(data) - position
+        if self._have:
+            self._parts.append(data[position:])
+
+    def _message(self, data: bytes, start: int, end: int, with_head: bool) -> int:
+        """Dispatch the message at ``start``; returns where the next command begins, or minus where
+        this one will end when it is not complete yet."""
+        words = data[start:end].split()
+        try:
+            size = int(words[-1])
+            number = int(words[2])
+        except (IndexError, ValueError) as error:
+            raise ProtocolError from error
+        body = end + 2
+        stop = body + size
+        if len(data) < stop + 2:
+            return -(stop + 2)
+        handler = self._direct.get(number)
+        if handler is None:
+            return stop + 2
+        if with_head:
+            split = body + int(words[-2])
+            reply = words[3] if len(words) == 6 else b""
+            message = Message(words[1], reply, data[split:stop], data[body:split])
+        else:
+            reply = words[3] if len(words) == 5 else b""
+            message = Message(words[1], reply, data[body:stop], b"")
+        try:
+            handler(message)
+        except Exception:
+            log.exception("the handler of %s raised", message.subject)
+        return stop + 2
+
+    async def _control(self, line: bytes) -> None:
+        if line.startswith(b"PING"):
+            await self._process_ping()
+        elif line.startswith(b"PONG"):
+            await self._process_pong()
+        elif line.startswith(b"-ERR"):
+            await self._process_err(line[4:].strip().decode("utf-8", "replace").lower())
+        elif line.startswith(b"INFO"):
+            await self._process_info(json.loads(line[4:]))
+        elif not line.startswith(b"+OK"):
+            raise ProtocolError
+
+    # ----------------------------------------------------------- supervision
+
+    @property
+    def version(self) -> str:
+        return str(self._server_info.get("version", ""))
+
+    @property
+    def server_name(self) -> str:
+        return str(self._server_info.get("server_name", ""))
+
+    @property
+    def stuck(self) -> bool:
+        """Gone for good, or in a state that the client never leaves by itself."""
+        if self._status == Client.CLOSED:
+            return True
+        if self._status == Client.RECONNECTING:
+            return self._reconnection_task is None or self._reconnection_task.done()
+        reading: asyncio.Task[None] | None = cast("Any", self)._reading_task
+        return self._status == Client.CONNECTED and reading is not None and reading.done()
+
+    @property
+    def alone(self) -> bool:
+        """No other server is known to move to."""
+        return len(self._server_pool) < 2

@@ -1,0 +1,39 @@
+"""What a workflow knows of itself. Fields and names follow Temporal's ``workflow.Info``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """One run: constant from its first event on, but for the methods of ``workflow`` that follow it."""
+
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    namespace: str
+    start_time: datetime
+    workflow_start_time: datetime
+    attempt: int = 1
+    continued_run_id: str | None = None
+    cron_schedule: str | None = None
+    execution_timeout: timedelta | None = None
+    run_timeout: timedelta | None = None
+    task_timeout: timedelta = timedelta(seconds=10)
+    first_execution_run_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    memo: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    search_attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def _logger_details(self) -> Mapping[str, Any]:
+        return {
+            "attempt": self.attempt,
+            "namespace": self.namespace,
+            "run_id": self.run_id,
+            "task_queue": self.task_queue,
+            "workflow_id": self.workflow_id,
+            "workflow_type": self.workflow_type,
+        }

@@ -1,0 +1,80 @@
+"""What every part of a scheduler shares: its ports, its code, its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from perdure.core.definitions import WorkflowDefinition
+from perdure.core.durations import DAY, MILLISECOND, MINUTE, SECOND
+from perdure.core.payloads import PayloadConverter
+from perdure.engine.payloads import PayloadStore
+from perdure.engine.scheduler.observing import Observer
+from perdure.engine.scheduler.purging import Purger
+from perdure.engine.scheduler.short_timers import ShortTimers
+from perdure.ports.backend import Backend
+
+logger = logging.getLogger("perdure.scheduler")
+
+
+class WorkflowRegistry(Protocol):
+    """The workflow code that a scheduler has."""
+
+    def workflow(self, name: str) -> WorkflowDefinition | None: ...
+
+    @property
+    def workflow_names(self) -> Iterable[str]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerOptions:
+    """Settings of one scheduler; durations in nanoseconds.
+
+    ``build`` names the deployed workflow code: a run that it cannot go on with is blocked for this
+    build alone. ``max_cached`` is how many runs stay in memory between events (0: none, so that
+    every event replays its run).
+    """
+
+    task_queue: str = "default"
+    identity: str = "scheduler"
+    build: str = ""
+    max_cached: int = 5_000
+    credit: int = 1_000
+    retention: int = 30 * DAY
+    purge_grace: int = 5 * MINUTE
+    defer: int = 50 * MILLISECOND
+    """How long a record without commands may wait for company."""
+    short_timer: int = SECOND
+    """Timers due within this are also watched in memory, where the store would be coarse."""
+    member_beat: int = 2 * SECOND
+    member_ttl: int = 6 * SECOND
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One scheduler's shared parts."""
+
+    backend: Backend
+    registry: WorkflowRegistry
+    converter: PayloadConverter
+    payloads: PayloadStore
+    options: SchedulerOptions
+    short_timers: ShortTimers
+    purger: Purger
+    observer: Observer = field(default_factory=Observer)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+
+    def background(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Work that nobody waits for and that may fail: the log does not depend on it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.warning("work in the background failed: %s", error)

