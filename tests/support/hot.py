@@ -1,7 +1,7 @@
 """What tests of the hot half of the JetStream adapter share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,11 +29,11 @@ async def create_hot_streams(link: Link, subjects: Subjects, *, replicas: int = 
     }
     for name, config in ((subjects.log_stream, log), (subjects.tasks_stream, tasks)):
         body = {"name": name, "storage": "file", "allow_direct": True, "num_replicas": replicas}
-        await link.api(f"STREAM.CREATE.{name}", {**body, **config}, timeout=20)
+        await link.api(f"STREAM.CREATE.{name}", {**body, **config}, timeout=2)
 
 
 @asynccontextmanager
-async def linked(url: str | list[str], **options: Any) -> AsyncIterator[Link]:
+async def linked(url: str | list[str], **options: Any) -> AsyncGenerator[Link]:
     servers = [url] if isinstance(url, str) else url
     link = await Link.connect(ConnectOptions(servers=servers, reconnect_wait=0.05, **options))
     try:
@@ -75,8 +75,13 @@ class Collector:
         return self.got
 
 
-async def eventually(true: Callable[[], bool], *, within: float = 30.0) -> None:
+async def eventually(
+    true: Callable[[], bool] | Callable[[], Awaitable[bool]], *, within: float = 30.0
+) -> None:
     """For what has no event to wait for: looks often, until it is so."""
     async with asyncio.timeout(within):
-        while not true():
+        while True:
+            answer = true()
+            if answer if isinstance(answer, bool) else await answer:
+                return
             await asyncio.sleep(0.01)

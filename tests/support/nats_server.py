@@ -1,11 +1,12 @@
 """A real nats-server for tests: on a free port, in a temporary directory, killed at the end."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class RunningServer:
     """One server process. ``restart`` keeps its port and its store."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        config = dict(config)
         self.folder = folder
         self.port = free_port()
         self.config: dict[str, Any] = {
@@ -33,10 +35,8 @@ class RunningServer:
             "jetstream": {"store_dir": str(folder / "store")},
             "feature_flags": {"js_ack_fc_v2": False},
         }
-        for key, value in config.items():
-            before = self.config.get(key)
-            both = isinstance(before, dict) and isinstance(value, dict)
-            self.config[key] = {**before, **value} if both else value
+        jetstream = {**self.config["jetstream"], **config.pop("jetstream", {})}
+        self.config |= {**config, "jetstream": jetstream}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,6 +80,7 @@ class RunningServer:
     def pause(self) -> None:
         """As a machine that hangs: it keeps its connections and says nothing."""
         self._signal(signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -120,7 +121,7 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(tmp_path: Path, **options: Any) -> Iterator[RunningServer]:
+def running_server(tmp_path: Path, **options: Any) -> Generator[RunningServer]:
     """A server below ``tmp_path``; ``options`` are merged into its configuration."""
     server = RunningServer(tmp_path / "nats", options)
     server.start()
@@ -131,7 +132,9 @@ def running_server(tmp_path: Path, **options: Any) -> Iterator[RunningServer]:
 
 
 @contextmanager
-def running_cluster(tmp_path: Path, size: int = 3, **options: Any) -> Iterator[list[RunningServer]]:
+def running_cluster(
+    tmp_path: Path, size: int = 3, **options: Any
+) -> Generator[list[RunningServer]]:
     """A JetStream cluster on the loopback interface."""
     servers = [RunningServer(tmp_path / f"nats{n}", options) for n in range(size)]
     ports = [free_port() for _ in servers]

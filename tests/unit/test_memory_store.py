@@ -144,7 +144,7 @@ def test_live_objects_are_refused() -> None:
         live: Any = {"an": "object"}
         with pytest.raises(TypeError, match="keeps bytes, not dict"):
             await backend.log.append(ADDRESS, Lane.ENGINE, live)
-        buffer = bytearray(b"before")
+        buffer: Any = bytearray(b"before")
         seq = await backend.log.append(ADDRESS, Lane.ENGINE, buffer)
         buffer[:] = b"after!"
         [stored] = await backend.log.read([seq])

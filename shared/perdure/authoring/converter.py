@@ -2,13 +2,15 @@
 
 import base64
 import binascii
+import types
+import typing
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import msgspec
 
 from perdure.authoring.common import RawValue
-from perdure.authoring.decoding import decoder_for, explain, name_of
+from perdure.authoring.decoding import decoder_for, explain, type_name
 from perdure.authoring.encoding import encode
 from perdure.authoring.exceptions import SerializationError
 from perdure.core.payloads import NULL, PAYLOAD_KEY, Payload, PayloadConverter
@@ -16,6 +18,7 @@ from perdure.core.payloads import NULL, PAYLOAD_KEY, Payload, PayloadConverter
 BINARY: Final = "binary/plain"
 JSON: Final = "json/plain"
 _PLAIN: Final = frozenset({str, int, float, bool})
+_SPECIAL: Final = (RawValue, msgspec.Raw, bytes, bytearray, memoryview)
 _KEY_BYTES: Final = f'"{PAYLOAD_KEY}"'.encode()
 
 
@@ -46,11 +49,11 @@ class DefaultPayloadConverter:
             return msgspec.Raw(_encode_checked(value))
         if value is None:
             return NULL
-        if isinstance(value, RawValue):
-            return value.payload
-        if isinstance(value, msgspec.Raw):
-            return value
-        if isinstance(value, bytes | bytearray | memoryview):
+        if isinstance(value, _SPECIAL):
+            if isinstance(value, RawValue):
+                return value.payload
+            if isinstance(value, msgspec.Raw):
+                return value
             return _envelope(_Body(BINARY, metadata={}, data=bytes(cast("bytes", value))))
         data = _encode_checked(value)
         if data[0] == 0x7B and _KEY_BYTES in data and PAYLOAD_KEY in _decode_members(data):
@@ -125,16 +128,20 @@ def _binary(data: bytes, hint: Any) -> Any:
         return data
     if hint is bytearray:
         return bytearray(data)
-    # Optional[bytes], unions, NewType: whoever reads base64 text as bytes takes it.
+    if typing.get_origin(hint) in (typing.Union, types.UnionType) and bytes in typing.get_args(
+        hint
+    ):
+        return data
+    # NewType and its like: whoever reads base64 text as bytes takes it.
     try:
         value = decoder_for(hint)(_encode_body(base64.b64encode(data).decode()))
     except Exception as error:
         raise SerializationError(
-            f"a binary payload does not fit the type {name_of(hint)}: annotate it as bytes"
+            f"a binary payload does not fit the type {type_name(hint)}: annotate it as bytes"
         ) from error
     if not isinstance(value, bytes | bytearray):
         raise SerializationError(
-            f"a binary payload does not fit the type {name_of(hint)}: annotate it as bytes"
+            f"a binary payload does not fit the type {type_name(hint)}: annotate it as bytes"
         )
     return value
 
@@ -147,7 +154,7 @@ def _decode(data: bytes, hint: Any) -> Any:
     except Exception as error:
         # Validators of user classes may raise anything; the payload doesn't fit either way.
         raise SerializationError(
-            f"a payload does not fit the type {name_of(hint)}: {explain(error)}"
+            f"a payload does not fit the type {type_name(hint)}: {explain(error)}"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """JSON bytes to Python values by type annotation. A decoder is built once for each annotation."""
 
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, cast
 
 import msgspec
@@ -32,6 +32,9 @@ def _build(hint: Any) -> Decode:
         return msgspec.json.Decoder().decode
     if _is_pydantic(hint):
         return _by_pydantic(hint)
+    if typing.get_origin(hint) in (Iterable, Iterator):
+        # pydantic would give an iterator that checks as it goes.
+        hint = list.__class_getitem__(typing.get_args(hint))
     try:
         return msgspec.json.Decoder(hint, dec_hook=_hook).decode
     except (TypeError, NameError):
@@ -57,26 +60,30 @@ def _by_pydantic(hint: Any) -> Decode:
         return TypeAdapter[Any](hint).validate_json
     except (PydanticUserError, NameError, RecursionError) as error:
         text = str(error).strip().splitlines()[0]
-        raise TypeError(f"the type {name_of(hint)} has no JSON form: {text}") from error
+        raise TypeError(f"the type {type_name(hint)} has no JSON form: {text}") from error
 
 
 def _hook(kind: type, value: Any) -> Any:
     """What msgspec asks for a type that it doesn't know, such as a model in a dataclass's field."""
     # Through JSON again: that is how pydantic reads sets, tuples, bytes and strict models.
-    return decoder_for_custom(kind)(msgspec.json.encode(value))
+    decode = _custom_decoder(kind)
+    try:
+        return decode(msgspec.json.encode(value))
+    except ValueError as error:
+        raise ValueError(explain(error)) from error
 
 
 _custom: dict[Any, Decode] = {}
 
 
-def decoder_for_custom(kind: Any) -> Decode:
+def _custom_decoder(kind: Any) -> Decode:
     decode = _custom.get(kind)
     if decode is None:
         decode = _custom[kind] = _by_pydantic(kind)
     return decode
 
 
-def name_of(hint: Any) -> str:
+def type_name(hint: Any) -> str:
     """How messages call a type."""
     if isinstance(hint, type) and not typing.get_args(hint):
         return hint.__qualname__
@@ -87,7 +94,7 @@ def explain(error: Exception) -> str:
     """Why a value doesn't fit, without repeating the value: it may be large, or secret."""
     errors = getattr(error, "errors", None)
     if not callable(errors) or not hasattr(error, "error_count"):
-        return str(error)
+        return str(error).strip().partition("\n")[0]
     listed = cast("list[dict[str, Any]]", errors(include_url=False, include_input=False))
     return "; ".join(
         f"{'.'.join(str(step) for step in item['loc']) or 'value'}: {item['msg']}"

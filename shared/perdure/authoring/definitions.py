@@ -90,9 +90,8 @@ def read_workflow_class(cls: type, name: str | None) -> WorkflowMark:
     _check_runs(reading)
     _check_constructor(reading)
     if reading.issues:
-        raise ValueError(
-            "Invalid workflow class: " + "; ".join((cls.__qualname__, *reading.issues))
-        )
+        issues = "; ".join(reading.issues)
+        raise ValueError(f"Invalid workflow class: {cls.__qualname__}: {issues}")
     return WorkflowMark(
         cls=cls,
         name=workflow_name,

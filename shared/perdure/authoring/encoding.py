@@ -207,6 +207,9 @@ def _hook(value: Any) -> Any:
         # No warnings: a list may stand where the model declares a set.
         return msgspec.Raw(value.model_dump_json(by_alias=True, warnings=False).encode())
     match value:
+        # msgspec knows these as values, so that here they can only be keys.
+        case bool() | None | tuple() | frozenset():
+            raise TypeError(f"a dict has {value!r:.60} as a key, JSON takes text and numbers")
         # Subclasses of the plain types lose their class, as enums do.
         case str():
             return str.__str__(value)

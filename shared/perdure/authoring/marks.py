@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 MARKS: Final = "__perdure_marks__"
 WORKFLOW: Final = "__perdure_workflow__"
@@ -45,6 +45,8 @@ class ActivityMark:
 
 
 def marks_of(member: object) -> tuple[MethodMark, ...]:
+    if isinstance(member, staticmethod | classmethod):
+        member = cast("Any", member).__func__
     return getattr(member, MARKS, ())
 
 

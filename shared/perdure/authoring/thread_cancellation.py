@@ -68,5 +68,5 @@ class ThreadCancellation:
                 due = self._requested and not self._raised and not self._shields
                 if due:
                     self._raised = True
-        if due:
-            raise CancelledError
+            if due:
+                raise CancelledError

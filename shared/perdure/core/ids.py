@@ -9,6 +9,7 @@ SLOTS: Final = 64
 
 MAX_ID_BYTES: Final = 512
 _PLAIN = re.compile(rb"[A-Za-z0-9_-]")
+_PLAIN_TOKEN = re.compile(rb"[A-Za-z0-9_-]+")
 _ESCAPE = re.compile(r"=([0-9A-F]{2})")
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -50,7 +51,7 @@ def decode_token(token: str) -> str:
 
 
 def _is_plain(raw: bytes) -> bool:
-    return bool(raw) and raw.replace(b"-", b"").replace(b"_", b"").isalnum()
+    return _PLAIN_TOKEN.fullmatch(raw) is not None
 
 
 def check_id(text: object, field: str) -> str:

@@ -133,7 +133,7 @@ class Instance:
             values = handler.signature.decode(args, self._converter, f"query {name!r}")
             answer = host.loop.call(handler.function, host.instance, *values)
             return self._converter.to_payload(answer)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             raise WorkflowQueryFailedError(
                 f"query {name!r} failed: {type(error).__name__}: {error}"
             ) from error
@@ -224,7 +224,7 @@ class Instance:
         try:
             result = await self.definition.run(self.host.instance, *args)
             close: Close = CompleteWorkflow(result=self._converter.to_payload(result))
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             if self.host.loop_is_gone:
                 raise
             self._end(error)
@@ -269,7 +269,7 @@ class Instance:
                 await returned
         except TaskCancelled:
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             if self.host.loop_is_gone:
                 raise
             self._end(error)

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Self
 
 import msgspec
@@ -43,7 +43,8 @@ class IngressDrain:
     """One gateway's part in draining the front door of ``backend``'s namespace.
 
     ``task_queue`` is where starts go that name none; ``patience`` how many seconds an event waits
-    for its workflow id to appear; ``credit`` how many requests are in hand at once.
+    for its workflow id to appear; ``credit`` how many requests are in hand at once. ``on_outcome``
+    is told the kind of each request and what came of it, in one word.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class IngressDrain:
         task_queue: str = "default",
         patience: float = 60.0,
         credit: int = 4_096,
+        on_outcome: Callable[[str, str], None] | None = None,
     ) -> None:
         self._backend = backend
         self._member = member or uuid.uuid4().hex
         self._task_queue = task_queue
         self._patience = patience
         self._credit = credit
+        self._on_outcome = on_outcome
         self._turns: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._subscription: Subscription | None = None
@@ -130,7 +133,12 @@ class IngressDrain:
     async def _open_door(self) -> None:
         # Said before it is done: one that steps in meanwhile waits.
         await self._beat(drains=True)
-        desk = Desk(self._backend, task_queue=self._task_queue, patience=self._patience)
+        desk = Desk(
+            self._backend,
+            task_queue=self._task_queue,
+            patience=self._patience,
+            on_outcome=self._on_outcome,
+        )
         lanes = Lanes(desk.read, desk.handle, lease=self._backend.lease)
         desk.attach(lanes)
         self._subscription = await self._backend.ingress.open(lanes.offer, credit=self._credit)

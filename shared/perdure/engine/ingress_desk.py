@@ -6,6 +6,7 @@ settled. An unreachable store is waited for, as long as it takes.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from perdure.core.errors import (
@@ -44,10 +45,18 @@ _logger = logging.getLogger("perdure.ingress")
 class Desk:
     """Handles the requests that lanes bring, each in its turn."""
 
-    def __init__(self, backend: Backend, *, task_queue: str, patience: float) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        task_queue: str,
+        patience: float,
+        on_outcome: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._backend = backend
         self._task_queue = task_queue
         self._patience = patience
+        self._on_outcome = on_outcome
         self._lanes: Lanes[Request] | None = None
 
     def attach(self, lanes: Lanes[Request]) -> None:
@@ -163,6 +172,9 @@ class Desk:
             known = "" if isinstance(request, InvalidInputError) else request.workflow_id
             await bury(self._backend, held.delivery, outcome, known)
         await answer(self._backend, held.delivery, outcome)
+        if self._on_outcome is not None:
+            word = outcome.code if isinstance(outcome, Refused) else outcome.status
+            self._on_outcome(held.delivery.kind, word)
 
     async def _give_up(self, held: Held[Request], error: Exception) -> bool:
         """Dead-letter a request that perdure itself can't handle."""

@@ -57,7 +57,7 @@ class IngressLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     field: str | None = None
     tokens: tuple[str, ...]
     headers: dict[str, str] = {}
-    body: msgspec.Raw | None = None
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     body_base64: str = ""
     workflow_id: str = ""
     ingress_seq: int
@@ -104,11 +104,11 @@ def refusal_of_duplicate(error: WorkflowAlreadyStartedError) -> Refused:
     return Refused(ok=False, code=error.code, message=error.message)
 
 
-def _body(data: bytes) -> tuple[msgspec.Raw | None, str]:
+def _body(data: bytes) -> tuple[msgspec.Raw | msgspec.UnsetType, str]:
     if not data:
-        return None, ""
+        return msgspec.UNSET, ""
     try:
         msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None, base64.b64encode(data).decode()
+        return msgspec.UNSET, base64.b64encode(data).decode()
     return msgspec.Raw(data), ""

@@ -26,7 +26,9 @@ _KINDS: Final[dict[object, _Place]] = {
 def _slots(kind: type[msgspec.Struct]) -> tuple[tuple[str, _Place], ...]:
     found: list[tuple[str, _Place]] = []
     for field in msgspec.structs.fields(kind):
-        place: _Place | None = next((name for hint, name in _KINDS.items() if hint == field.type), None)
+        place: _Place | None = next(
+            (name for hint, name in _KINDS.items() if hint == field.type), None
+        )
         if place is not None:
             found.append((field.name, place))
     return tuple(found)
@@ -37,11 +39,13 @@ def gather(struct: msgspec.Struct) -> list[Payload]:
     found: list[Payload] = []
     for name, place in _slots(type(struct)):
         value: Any = getattr(struct, name)
+        if value is None:
+            continue
         if place == "one":
             found.append(value)
         elif place == "list":
             found.extend(value)
-        elif value is not None:
+        else:
             found.extend(gather(value))
     return found
 
@@ -51,11 +55,13 @@ def scatter[S: msgspec.Struct](struct: S, payloads: Iterator[Payload]) -> S:
     changes: dict[str, Any] = {}
     for name, place in _slots(type(struct)):
         value: Any = getattr(struct, name)
+        if value is None:
+            continue
         if place == "one":
             changes[name] = next(payloads)
         elif place == "list":
             if value:
                 changes[name] = [next(payloads) for _ in value]
-        elif value is not None:
+        else:
             changes[name] = scatter(value, payloads)
     return msgspec.structs.replace(struct, **changes) if changes else struct

@@ -85,7 +85,7 @@ class PayloadStore:
         max_payload: int = MAX_PAYLOAD,
     ) -> None:
         self._blobs = blobs
-        self._inline_limit = inline_limit
+        self.inline_limit = inline_limit
         self._total_limit = total_limit
         self._max_payload = max_payload
 
@@ -138,7 +138,7 @@ class PayloadStore:
         return result
 
     async def offload_one(self, payload: Payload, key_prefix: str) -> Payload:
-        if len(payload) <= self._inline_limit:
+        if len(payload) <= self.inline_limit:
             return payload
         return (await self.offload([payload], key_prefix))[0]
 
@@ -182,7 +182,7 @@ class PayloadStore:
 
     def _chosen(self, payloads: Sequence[Payload], smallest: int | None) -> list[int]:
         """The positions to move: the large ones, then the largest until the sum fits."""
-        limit = self._inline_limit if smallest is None else smallest
+        limit = self.inline_limit if smallest is None else smallest
         sizes = [len(payload) for payload in payloads]
         total = sum(sizes)
         if total <= limit:
@@ -241,4 +241,5 @@ async def _task_group() -> AsyncGenerator[asyncio.TaskGroup]:
         async with asyncio.TaskGroup() as group:
             yield group
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        first = errors.exceptions[0]
+        raise first from first.__cause__

@@ -17,8 +17,8 @@ class Timers(Protocol):
 
     async def fire(self, key: TimerKey, fired: bytes, *, armed: int) -> bool:
         """Append ``fired`` now and disarm, in one step; False, without effect, when the timer is
-        no longer armed as ``armed``. On a replicated store it may rarely happen beside the store's
-        own firing: events have identities."""
+        no longer armed as ``armed``. Within a moment of the due time it may happen beside the
+        store's own firing: events have identities."""
         ...
 
     async def cancel(self, key: TimerKey) -> None:

@@ -48,6 +48,8 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
     def __init__(self, start: datetime = START, *, limit: timedelta | None = None) -> None:
         super().__init__()
         if start.tzinfo is None:
+            # An open loop would complain when it is collected.
+            self.close()
             raise ValueError("start must be an aware datetime, e.g. with tzinfo=UTC")
         self.epoch: int = nanoseconds(start - _EPOCH)
         """The instant at loop time zero, in nanoseconds; in-process stores count from it."""

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from support.hot import create_hot_streams, linked
+from support.nats_server import RunningServer, running_server
 
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.subjects import Subjects
-from tests.support.hot import create_hot_streams, linked
-from tests.support.nats_server import RunningServer, running_server
 
 _numbers = itertools.count(1)
 

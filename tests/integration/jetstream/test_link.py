@@ -4,21 +4,21 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from support.hot import Collector, create_hot_streams, eventually, linked
+from support.nats_server import (
+    RunningServer,
+    free_port,
+    running_cluster,
+    running_server,
+)
 
-from perdure.adapters.jetstream.errors import Missing
+from perdure.adapters.jetstream.errors import Missing, ServerTooOld
 from perdure.adapters.jetstream.link import ConnectOptions, Link, Message
 from perdure.adapters.jetstream.log import JetStreamInbox, JetStreamLog
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.adapters.jetstream.tasks import JetStreamTasks
 from perdure.ports.addresses import Address, Lane, TaskKey
 from perdure.ports.errors import AlreadyExists, PortError, TooLarge, Unavailable, UnknownOutcome
-from tests.support.hot import Collector, create_hot_streams, eventually, linked
-from tests.support.nats_server import (
-    RunningServer,
-    free_port,
-    running_cluster,
-    running_server,
-)
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 
@@ -55,6 +55,23 @@ async def test_a_wrong_password_fails_at_once(tmp_path: Path) -> None:
             await asyncio.wait_for(Link.connect(options), 5)
         async with linked(server.url, user="me", password="right") as link:
             assert link.connected
+
+
+async def test_an_old_server_is_named() -> None:
+    async def pretend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        info = b'{"server_id":"X","version":"2.10.4","max_payload":1048576,"headers":true}'
+        writer.write(b"INFO %b\r\n" % info)
+        while line := await reader.readline():
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(pretend, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ServerTooOld, match=r"2\.10\.4.*2\.14"):
+        await Link.connect(ConnectOptions(servers=[f"nats://127.0.0.1:{port}"]))
+    server.close()
+    await server.wait_closed()
 
 
 async def test_no_such_stream(link: Link) -> None:
@@ -168,13 +185,16 @@ async def test_a_crash_midway(tmp_path: Path) -> None:
                     acknowledged.append(seq)
 
             writers = [asyncio.ensure_future(append(n)) for n in range(8)]
+
+            async def two_hundred_more() -> None:
+                enough = len(acknowledged) + 200
+                await eventually(lambda: len(acknowledged) >= enough)
+
             for _ in range(2):
-                before = len(acknowledged)
-                await eventually(lambda: len(acknowledged) >= before + 200)
+                await two_hundred_more()
                 server.kill()
                 await asyncio.to_thread(server.start)
-            before = len(acknowledged)
-            await eventually(lambda: len(acknowledged) >= before + 200)
+            await two_hundred_more()
             stop.set()
             await asyncio.gather(*writers)
             assert len(set(acknowledged)) == len(acknowledged)
@@ -276,6 +296,7 @@ async def test_permissions_name_the_subject(tmp_path: Path) -> None:
             assert any("theirs.secret" in text for text in link.violations)
 
 
+@pytest.mark.slow
 async def test_lame_duck_moves_on(tmp_path: Path) -> None:
     options = {"lame_duck_duration": "30s", "lame_duck_grace_period": "1s"}
     with running_cluster(tmp_path, 3, **options) as servers:
@@ -294,6 +315,7 @@ async def test_lame_duck_moves_on(tmp_path: Path) -> None:
             await got.until(lambda: b"after" in got.bodies)
 
 
+@pytest.mark.slow
 async def test_a_replicated_log_through_a_lost_node(tmp_path: Path) -> None:
     with running_cluster(tmp_path, 3) as servers:
         async with linked([server.url for server in servers]) as link:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.hot import Collector
 
 from perdure.adapters.jetstream.errors import Missing
 from perdure.adapters.jetstream.link import Link
@@ -10,7 +11,6 @@ from perdure.adapters.jetstream.log import JetStreamInbox, JetStreamLog
 from perdure.adapters.jetstream.subjects import Subjects, partition_of_slot
 from perdure.ports.addresses import Address, Lane
 from perdure.ports.errors import Conflict, TooLarge
-from tests.support.hot import Collector
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 

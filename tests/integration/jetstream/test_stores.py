@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from support.jetstream_namespace import Namespace, connected, namespace
 
 from perdure.adapters.jetstream.members import JetStreamMembers
 from perdure.adapters.jetstream.messages import JetStreamMessages
@@ -16,7 +17,6 @@ from perdure.adapters.jetstream.outlets import (
 from perdure.adapters.jetstream.state import JetStreamState
 from perdure.core.durations import SECOND
 from perdure.ports.errors import AlreadyExists, Conflict, Unavailable
-from support.jetstream_namespace import Namespace, connected, namespace
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 
@@ -24,7 +24,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 async def gone(ns: Namespace, subject: str, stream: str) -> None:
     """Return once the server has dropped the message of a subject."""
     async with asyncio.timeout(20):
-        while await ns.link.last_message(stream, subject, leader=True) is not None:
+        while True:
+            if await ns.link.last_message(stream, subject, leader=True) is None:
+                return
             await asyncio.sleep(0.05)
 
 

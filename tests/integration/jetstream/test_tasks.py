@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from support.hot import Collector, eventually
 
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.subjects import Subjects
@@ -10,7 +11,6 @@ from perdure.adapters.jetstream.tasks import JetStreamHeartbeats, JetStreamTasks
 from perdure.ports.addresses import TaskKey
 from perdure.ports.errors import Conflict
 from perdure.ports.tasks import TaskDelivery
-from tests.support.hot import Collector
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 
@@ -32,8 +32,7 @@ async def test_one_task_per_key_until_it_is_done(tasks: JetStreamTasks) -> None:
     assert not await tasks.offer(KEY, b"c")
     delivery.ack()
     delivery.ack()
-    while not await tasks.offer(KEY, b"d"):
-        await asyncio.sleep(0)
+    await eventually(lambda: tasks.offer(KEY, b"d"))
     await got.count(2)
     assert got.bodies == [b"a", b"d"]
     await subscription.close()
@@ -142,7 +141,7 @@ async def test_two_openers_share_a_queue(tasks: JetStreamTasks) -> None:
     first = await tasks.open("q", one, credit=2)
     second = await tasks.open("q", other, credit=2)
     await asyncio.gather(*(tasks.offer(TaskKey("q", "w", "r", n), b"") for n in range(200)))
-    await one.until(lambda: len(one.got) + len(other.got) >= 200)
+    await eventually(lambda: len(one.got) + len(other.got) >= 200)
     numbers = [delivery.key.n for delivery in (*one.got, *other.got)]
     assert sorted(numbers) == list(range(200))
     await first.close()

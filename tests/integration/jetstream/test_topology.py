@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.jetstream_namespace import connected, namespace
+from support.nats_server import running_server
 
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.streams import TopologyOptions, declared
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.adapters.jetstream.topology import TopologyError, ensure, manifest, verify
-from support.jetstream_namespace import connected, namespace
-from support.nats_server import running_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
 
@@ -144,7 +144,7 @@ async def test_outsiders_headers_have_no_power_over_ingress(tmp_path: Path) -> N
             },
         )
         for headers in powers:
-            with pytest.raises(Exception, match="not permitted|disabled"):
+            with pytest.raises(Exception, match=r"not permitted|disabled"):
                 await ns.link.publish(ns.subjects.start("Order", "two"), b"{}", headers)
         info = await ns.link.api(f"STREAM.INFO.{ns.subjects.ingress_stream}")
         assert info["state"]["messages"] == 1

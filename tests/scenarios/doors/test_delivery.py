@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -32,13 +33,11 @@ from perdure.ports.errors import Unavailable, UnknownOutcome
 from perdure.testing.virtual_time import run
 
 
-def signal(eid: str = "s1", **changes: object) -> WorkflowSignaled:
-    return WorkflowSignaled(eid=eid, name="approve", **changes)  # type: ignore[arg-type]
+def signal(eid: str = "s1", **changes: Any) -> WorkflowSignaled:
+    return WorkflowSignaled(eid=eid, name="approve", **changes)
 
 
-def just(
-    *, before: str = "", after: str = "", do: Callable[[], Awaitable[object]]
-) -> Wire:
+def just(*, before: str = "", after: str = "", do: Callable[[], Awaitable[object]]) -> Wire:
     """A wire that does something once, beside the first call of a name."""
     wire = Wire()
     done = False

@@ -1,7 +1,7 @@
 """One request is one run: whoever makes it, however often, wherever it was cut off."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -29,7 +29,9 @@ from perdure.testing.virtual_time import run
 
 async def assert_one_start(backend: Backend, wanted: StartRequest) -> None:
     entry, revision = await entry_of(backend, wanted.workflow_id)
-    starts = [e for e in await events_of(backend, wanted.workflow_id) if isinstance(e, WorkflowStarted)]
+    starts = [
+        e for e in await events_of(backend, wanted.workflow_id) if isinstance(e, WorkflowStarted)
+    ]
     assert {event.run for event in starts} == {wanted.run} == {entry.run}
     assert {event.revision for event in starts} == {revision}
 
@@ -95,12 +97,12 @@ async def end_terminated_runs(backend: Backend) -> None:
 @pytest.mark.parametrize("prepare", [fresh, on_a_closed_id, on_an_open_id])
 @pytest.mark.parametrize("done", [True, False])
 def test_a_request_made_again_after_a_crash_at_any_call_is_one_start(
-    prepare: Callable[[MemoryStore], object], done: bool
+    prepare: Callable[[MemoryStore], Awaitable[StartRequest]], done: bool
 ) -> None:
     async def scenario(k: int) -> bool:
         store = MemoryStore()
         owner = asyncio.create_task(end_terminated_runs(store.backend()))
-        wanted = await prepare(store)  # type: ignore[misc]
+        wanted = await prepare(store)
         wire = failing_at(k, Crash, done=done)
         crashed = False
         try:
@@ -130,12 +132,12 @@ def test_a_request_made_again_after_a_crash_at_any_call_is_one_start(
 @pytest.mark.parametrize("prepare", [fresh, on_a_closed_id, on_an_open_id])
 @pytest.mark.parametrize("error", [Unavailable, UnknownOutcome])
 def test_an_answer_lost_at_any_call_is_found_out(
-    prepare: Callable[[MemoryStore], object], error: type[Exception]
+    prepare: Callable[[MemoryStore], Awaitable[StartRequest]], error: type[Exception]
 ) -> None:
     async def scenario(k: int) -> int:
         store = MemoryStore()
         owner = asyncio.create_task(end_terminated_runs(store.backend()))
-        wanted = await prepare(store)  # type: ignore[misc]
+        wanted = await prepare(store)
         wire = failing_at(k, error, done=error is UnknownOutcome)
         outcome = await start(wire.around(store.backend()), wanted)
         assert outcome == StartOutcome(wanted.run, new=True)
@@ -216,9 +218,7 @@ def test_terminate_existing_ends_the_open_run_first() -> None:
         owner = asyncio.create_task(end_terminated_runs(store.backend()))
         first = request()
         await start(store.backend(), first)
-        second = request(
-            name="two", id_reuse_policy=WorkflowIDReusePolicy.TERMINATE_IF_RUNNING
-        )
+        second = request(name="two", id_reuse_policy=WorkflowIDReusePolicy.TERMINATE_IF_RUNNING)
         assert await start(store.backend(), second) == StartOutcome(second.run, new=True)
         kinds = [type(event).__name__ for event in await events_of(store.backend())]
         assert kinds == ["WorkflowStarted", "WorkflowTerminateRequested", "WorkflowStarted"]
@@ -231,9 +231,7 @@ def test_terminate_existing_gives_up_when_nobody_ends_the_run() -> None:
     async def scenario() -> None:
         backend = MemoryStore().backend()
         await start(backend, request())
-        second = request(
-            name="two", id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING
-        )
+        second = request(name="two", id_conflict_policy=WorkflowIDConflictPolicy.TERMINATE_EXISTING)
         with pytest.raises(UnavailableError, match="could not start workflow 'order-1'"):
             await start(backend, second, timeout=5)
 

@@ -2,23 +2,33 @@
 
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from perdure.core.commands import CompleteWorkflow, FailWorkflow, TerminateWorkflow
+from perdure.core.commands import (
+    CancelWorkflow,
+    Close,
+    Command,
+    CompleteWorkflow,
+    FailWorkflow,
+    TerminateWorkflow,
+)
 from perdure.core.events import Event, decode_event, identity
 from perdure.core.failures import Failure
 from perdure.core.records import Record, encode_record
 from perdure.core.state import StateEntry, Status, decode_state, encode_state
+from perdure.engine.history import encode_archive, load_history
 from perdure.engine.starts import StartRequest
 from perdure.ports.addresses import Address, Lane
 from perdure.ports.backend import Backend
 
-CLOSES = {
-    Status.COMPLETED: CompleteWorkflow(),
+CLOSES: dict[Status, Close] = {
+    Status.COMPLETED: CompleteWorkflow(result=msgspec.Raw(b'"paid"')),
     Status.FAILED: FailWorkflow(failure=Failure(message="it broke")),
+    Status.CANCELED: CancelWorkflow(failure=Failure(message="no more", kind="canceled")),
+    Status.TIMED_OUT: FailWorkflow(failure=Failure(message="too late", kind="timeout")),
     Status.TERMINATED: TerminateWorkflow(failure=Failure(message="ended", kind="terminated")),
 }
 
@@ -54,15 +64,27 @@ async def identities_of(backend: Backend, workflow_id: str = "order-1") -> list[
 
 
 async def record(
-    backend: Backend, workflow_id: str = "order-1", *, close: Status | None = None
+    backend: Backend,
+    workflow_id: str = "order-1",
+    *,
+    close: Status | None = None,
+    commands: Sequence[Command] = (),
 ) -> int:
     """Commit the open run's next record, as its owner would; its sequence."""
     entry, _ = await entry_of(backend, workflow_id)
     address = Address(entry.task_queue, workflow_id)
     tip = await backend.log.tip(address)
-    commands = [CLOSES[close]] if close else []
-    data = encode_record(Record(run=entry.run, k=0, applied=[], commands=commands))
-    return await backend.log.commit(address, data, after=tip.seq if tip else 0)
+    history = await load_history(backend.log, address, run=entry.run)
+    named = history.named if history else set[int]()
+    inbox = await backend.log.following(address, Lane.EXTERNAL, 0, limit=10_000)
+    new = Record(
+        run=entry.run,
+        k=history.k + 1 if history else 0,
+        applied=[message.seq for message in inbox if message.seq not in named],
+        commands=[*commands, *([CLOSES[close]] if close else [])],
+        trail=history.trail if history else [],
+    )
+    return await backend.log.commit(address, encode_record(new), after=tip.seq if tip else 0)
 
 
 async def take_up(backend: Backend, workflow_id: str = "order-1") -> None:
@@ -75,10 +97,22 @@ async def take_up(backend: Backend, workflow_id: str = "order-1") -> None:
 async def report(backend: Backend, workflow_id: str, status: Status, closed_seq: int) -> None:
     """Bring STATE up to date, as the last effect of a close."""
     entry, revision = await entry_of(backend, workflow_id)
+    command = CLOSES[status]
     closed = msgspec.structs.replace(
-        entry, status=status, starting=None, k=0, closed_seq=closed_seq, closed_at=1
+        entry,
+        status=status,
+        starting=None,
+        k=0,
+        closed_seq=closed_seq,
+        closed_at=backend.clock.now(),
+        result=command.result if isinstance(command, CompleteWorkflow) else None,
+        failure=None if isinstance(command, CompleteWorkflow) else command.failure,
     )
-    await backend.archive.put(workflow_id, entry.run, b"{}")
+    address = Address(entry.task_queue, workflow_id)
+    history = await load_history(backend.log, address, run=entry.run)
+    assert history is not None
+    archived = encode_archive(address, backend.namespace, entry.run, history.all_turns)
+    await backend.archive.put(workflow_id, entry.run, archived)
     await backend.state.update(workflow_id, encode_state(closed), revision=revision)
 
 

@@ -37,6 +37,8 @@ class _Failed(msgspec.Struct):
     error: ApiError | None = None
 
 
+_READS: Final = frozenset(("INFO", "GET", "NAMES", "LIST"))
+_SAME_TWICE: Final = "STREAM.PURGE."
 _decode_ack = msgspec.json.Decoder(Ack).decode
 _decode_failed = msgspec.json.Decoder(_Failed).decode
 _NOBODY: Final = ApiError(code=503, description="nobody answers: no such stream, or no leader now")
@@ -144,13 +146,17 @@ class Asking:
         *,
         timeout: float = 5.0,
         repeat: bool = True,
+        writes: bool = False,
         more: Callable[[Message], bool] | None = None,
     ) -> Message:
         """A request to the JetStream API, again while no leader answers and, with ``repeat``, when
-        an answer got lost. The answer is not looked into."""
+        an answer got lost; without an answer it is Unavailable, or UnknownOutcome if it ``writes``.
+        The answer is not looked into."""
         subject = f"{self.api_prefix}.{name}"
         self._check(subject, b"", data)
-        return await self._insist(subject, b"", data, timeout, repeat=repeat, more=more)
+        return await self._insist(
+            subject, b"", data, timeout, repeat=repeat, writes=writes, more=more
+        )
 
     async def api(
         self, name: str, body: Mapping[str, Any] | None = None, *, timeout: float = 5.0
@@ -158,7 +164,9 @@ class Asking:
         """``$JS.API.<name>``: the answer, or its error as a port error (Missing for what is not
         there; ``errors.err_code_of`` tells the server's number)."""
         data = msgspec.json.encode(body) if body is not None else b""
-        answer = await self.ask_api(name, data, timeout=timeout, repeat=_may_ask_again(name))
+        reads = _only_reads(name)
+        repeat = reads or name.startswith(_SAME_TWICE)
+        answer = await self.ask_api(name, data, timeout=timeout, repeat=repeat, writes=not reads)
         error = _error_of(answer)
         if error is not None:
             raise port_error(error, f"{self.api_prefix}.{name}")
@@ -169,6 +177,8 @@ class Asking:
 
     async def until_ready(self, timeout: float = 5.0) -> None:
         """Wait for the connection and for room in its buffer. Raises Unavailable."""
+        if self._closing:
+            raise Unavailable(f"the connection to NATS at {self.options.addresses} was closed here")
         if not self.connected:
             try:
                 async with asyncio.timeout(timeout):
@@ -188,6 +198,7 @@ class Asking:
         timeout: float,
         *,
         repeat: bool,
+        writes: bool = True,
         lost: Lost | None = None,
         more: Callable[[Message], bool] | None = None,
     ) -> Message:
@@ -202,13 +213,13 @@ class Asking:
             except Unavailable:
                 if lost is None:
                     raise
-                raise self._unanswered(lost, subject, writes=True) from lost
+                raise self._unanswered(lost, subject, writes=writes) from lost
             try:
                 wait = min(left, _TRY) if repeat else left
                 answer = await self._mux.ask(self._client, subject, head, data, wait, more)
             except (Lost, Denied) as error:
                 if isinstance(error, Denied) or not repeat or now() >= deadline:
-                    raise self._unanswered(error, subject, writes=True) from error
+                    raise self._unanswered(error, subject, writes=writes) from error
                 lost = error
                 continue
             error = _error_of(answer)
@@ -241,12 +252,9 @@ def _check_subject(subject: str) -> None:
         raise ValueError(f"not a subject: {subject!r}")
 
 
-def _may_ask_again(name: str) -> bool:
-    """Reads, and what has the same effect twice."""
-    words = name.split(".")
-    return words[-1] in ("INFO", "NAMES", "LIST") or bool(
-        {"INFO", "GET", "PURGE", "NAMES", "LIST"}.intersection(words[:3])
-    )
+def _only_reads(name: str) -> bool:
+    words = name.split(".", 3)
+    return not _READS.isdisjoint(words[:3])
 
 
 def _ack_of(answer: Message) -> Ack:

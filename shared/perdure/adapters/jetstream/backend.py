@@ -1,7 +1,7 @@
 """All ports of one namespace over one connection: what composition roots call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -70,7 +70,7 @@ class JetStreamOptions:
 
 
 @asynccontextmanager
-async def connect(options: JetStreamOptions | None = None) -> AsyncIterator[Backend]:
+async def connect(options: JetStreamOptions | None = None) -> AsyncGenerator[Backend]:
     """A namespace's ports, ready for use; the connection closes with the context.
 
     Raises Unavailable when no server answers or it is too old, TopologyError when its streams

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,11 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, cast
 
+from perdure.adapters.jetstream.machine import HOST, answers, end, free_or_any, port_of
 from perdure.adapters.jetstream.serverconfig import render
 from perdure.core.errors import PerdureError
 
-HOST: Final = "127.0.0.1"
-_ANY_PORT: Final = -1
 _POLL: Final = 0.01
 _LOG_TAIL: Final = 2_000
 
@@ -105,6 +103,7 @@ class EmbeddedServer:
         self._max_consumers = max_consumers
         self._settings = dict(settings or {})
         self._startup_timeout = startup_timeout
+        self._pinned = False
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._running: _Running | None = None
@@ -155,6 +154,10 @@ class EmbeddedServer:
     ) -> None:
         if not self._keep_running:
             await self.stop()
+        elif self._process is not None:
+            # Left behind on purpose: dropping a Popen whose process runs is a warning otherwise.
+            self._process.returncode = 0
+            self._forget()
 
     async def start(self) -> None:
         """Start the server, or join the one that runs; returns when it answers."""
@@ -179,7 +182,7 @@ class EmbeddedServer:
     async def stop(self, *, shared: bool = False, timeout: float = 20.0) -> None:
         """Stop the server cleanly; one that was only joined goes on unless ``shared``."""
         if self._process is not None:
-            await _end(self._process, timeout)
+            await end(self._process, timeout)
             self._forget()
         elif shared and self._running is not None and self.alive:
             os.kill(self._running.pid, signal.SIGTERM)
@@ -193,11 +196,13 @@ class EmbeddedServer:
                 "Only the process that started an embedded server can restart it."
             )
         before = self._known()
-        await _end(self._process, 20.0)
+        await end(self._process, 20.0)
         self._forget()
         await self._wait_unlocked(20.0)
-        self._port = _port_of(before.url)
-        self._monitor_port = _port_of(before.monitor_url)
+        # Its clients know the address: another port would be no restart to them.
+        self._pinned = True
+        self._port = port_of(before.url)
+        self._monitor_port = port_of(before.monitor_url)
         await self.start()
 
     # ------------------------------------------------------------------ inside
@@ -232,8 +237,8 @@ class EmbeddedServer:
             jetstream["max_file_store"] = self._max_store
         config: dict[str, Any] = {
             "server_name": f"perdure-{os.getpid()}",
-            "listen": f"{HOST}:{_free_or_any(self._port)}",
-            "http": f"{HOST}:{_free_or_any(self._monitor_port)}",
+            "listen": f"{HOST}:{self._listen_on(self._port)}",
+            "http": f"{HOST}:{self._listen_on(self._monitor_port)}",
             "log_file": str(self.log_path),
             "logfile_size_limit": 10_000_000,
             "logfile_max_num": 3,
@@ -244,6 +249,9 @@ class EmbeddedServer:
         }
         self._config_path.write_text(render(config), encoding="utf-8")
         self._config_path.chmod(0o600)
+
+    def _listen_on(self, port: int) -> int:
+        return port if self._pinned else free_or_any(port)
 
     @property
     def _config_path(self) -> Path:
@@ -282,7 +290,7 @@ class EmbeddedServer:
                     f"{self._directory}. Its last words:\n{self._last_words()}"
                 )
             found = self._ports(process.pid)
-            if found is not None and await _answers(found.url):
+            if found is not None and await answers(found.url):
                 self._running = found
                 self._publish(found)
                 return
@@ -319,7 +327,7 @@ class EmbeddedServer:
                 found = _Running(**json.loads(self._running_path.read_bytes()))
             except (OSError, ValueError, TypeError):
                 found = None
-            if found is not None and await _answers(found.url):
+            if found is not None and await answers(found.url):
                 self._running = found
                 return
             if not self.alive:
@@ -353,43 +361,3 @@ class EmbeddedServer:
             if path.exists():
                 words += path.read_bytes()[-_LOG_TAIL:]
         return words.decode("utf-8", "replace").strip() or "(none)"
-
-
-def _free_or_any(port: int) -> int:
-    """``port`` when nobody has it, else the word for any free one."""
-    if port <= 0:
-        return _ANY_PORT
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return _ANY_PORT
-    return port
-
-
-def _port_of(url: str) -> int:
-    return int(url.rsplit(":", 1)[1].rstrip("/"))
-
-
-async def _answers(url: str) -> bool:
-    """Whether the server greets us: it does so only once JetStream has recovered its streams."""
-    try:
-        async with asyncio.timeout(2):
-            reader, writer = await asyncio.open_connection(HOST, _port_of(url))
-            try:
-                return (await reader.readline()).startswith(b"INFO ")
-            finally:
-                writer.close()
-    except OSError:
-        return False
-
-
-async def _end(process: subprocess.Popen[bytes], timeout: float) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    await asyncio.to_thread(process.wait)

@@ -20,6 +20,7 @@ from perdure.adapters.jetstream.errors import denied_subject
 from perdure.adapters.jetstream.options import ConnectOptions
 from perdure.adapters.jetstream.reads import RawMessage
 from perdure.adapters.jetstream.wire import Handler, Message, WireClient
+from perdure.ports.errors import Unavailable
 
 __all__ = ["Ack", "ConnectOptions", "Link", "LinkSubscription", "Message", "RawMessage"]
 
@@ -65,8 +66,14 @@ class Link(Asking):
         ServerTooOld for one that lacks what perdure needs."""
         link = cls(options)
         link._client = await open_client(options, link, forever=options.wait_forever)
-        await link._subscribe_on(link._client, link._answers)
-        link._ready.set()
+        try:
+            await link._subscribe_on(link._client, link._answers)
+        except ClientError as error:
+            raise Unavailable(
+                f"NATS at {options.addresses} closed the connection: {error}"
+            ) from error
+        if link._client.is_connected:
+            link._ready.set()
         link._spawn(link._watch())
         return link
 
@@ -101,10 +108,11 @@ class Link(Asking):
         try:
             if client.is_connected:
                 await client.drain()
-            elif not client.is_closed:
-                await client.close()
         except (ClientError, OSError, TimeoutError) as error:
-            log.warning("closing the connection to %s: %r", self.options.addresses, error)
+            log.warning("draining the connection to %s: %r", self.options.addresses, error)
+        finally:
+            if not client.is_closed:
+                await client.close()
         self._ready.clear()
         self._mux.close()
 
@@ -219,19 +227,28 @@ class Link(Asking):
     async def _rebuild(self) -> None:
         where = self.options.addresses
         log.warning("the NATS client closed for good; connecting anew to %s", where)
-        old = self._client
         try:
-            try:
-                if not old.is_closed:
-                    await old.close()
-            except Exception:
-                log.warning("closing the old client", exc_info=True)
-            client = await open_client(self.options, self, forever=True)
-            self._client = client
-            for subscription in (self._answers, *self._subscriptions):
-                await self._subscribe_on(client, subscription)
+            await self._close_quietly(self._client)
+            while True:
+                client = await open_client(self.options, self, forever=True)
+                self._client = client
+                try:
+                    for subscription in (self._answers, *self._subscriptions):
+                        await self._subscribe_on(client, subscription)
+                except ClientError as error:
+                    log.warning("lost the new connection at once: %r", error)
+                    await self._close_quietly(client)
+                    continue
+                break
         finally:
             self._rebuilding = None
         if client.is_connected:
+            log.info("connected anew to %s", where)
             self._announce_up()
-        log.info("connected anew to %s", where)
+
+    async def _close_quietly(self, client: WireClient) -> None:
+        try:
+            if not client.is_closed:
+                await client.close()
+        except Exception:
+            log.warning("closing an old client", exc_info=True)

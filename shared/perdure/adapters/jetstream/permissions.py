@@ -1,11 +1,15 @@
 """Who may write what: nats-server permissions per role, from the names that all others use. Pure.
 
-What permissions can do: an outsider cannot reach the log, a worker cannot write history, a gateway
-cannot write results. What they cannot do: see headers. Whoever may append to LOG at all (client,
-worker, gateway) could, with intent, have the server's own features (roll-ups, schedules) act on
-other subjects of LOG; and whoever may publish at all can name any subject as the one to answer to.
-So these roles part mistakes, and people; parties that don't trust each other get accounts of their
-own, with only the outsider's subjects imported.
+What permissions can do: an outsider cannot publish to the log, a worker cannot write history, a
+gateway cannot write results. What they cannot do:
+
+* see reply subjects. Whoever publishes may name any subject as the one to acknowledge to, and the
+  server writes its acknowledgement there: an outsider could drop one into a workflow's history.
+  Outsiders who are not trusted belong into an account of their own (:func:`render_accounts`), where
+  a reply subject is theirs alone.
+* see headers. Whoever may append to LOG at all (client, worker, gateway) could, with intent, have
+  the server's own features (roll-ups, schedules) act on other subjects of LOG. Between these roles
+  permissions part mistakes, not enemies.
 """
 
 from collections.abc import Iterable
@@ -17,6 +21,9 @@ from perdure.adapters.jetstream.serverconfig import render
 from perdure.adapters.jetstream.subjects import Subjects
 
 _PLAIN_INBOX: Final = "_INBOX.>"
+_REQUESTS: Final = ("start", "signal", "cancel", "api")
+_ACROSS_ACCOUNTS: Final = "_R_.>"
+"""Where the server has answers to another account's questions sent."""
 
 
 class Role(StrEnum):
@@ -75,9 +82,53 @@ def render_config(namespace: str, users: Iterable[RoleUser], *, prefix: str = "p
 
     Streams are named after the same prefix in upper case, as :class:`Subjects` does by default.
     """
-    stream_prefix = prefix.rsplit(".", 1)[-1].upper()
-    subjects = Subjects(namespace, prefix, stream_prefix)
+    subjects = _subjects(namespace, prefix)
     return render({"authorization": authorization(subjects, users)})
+
+
+def accounts(
+    subjects: Subjects, users: Iterable[RoleUser], *, name: str, outsiders: str
+) -> dict[str, Any]:
+    """The value of ``accounts``: the engine's, and one for outsiders, who see of the engine the
+    request subjects, the events and the answers to their inboxes."""
+    known = list(users)
+    services = [f"{subjects.base}{kind}.>" for kind in _REQUESTS]
+    streams = [f"{subjects.base}events.>", _PLAIN_INBOX]
+    return {
+        name: {
+            "jetstream": "enabled",
+            "users": [_user(subjects, user) for user in known if user.role is not Role.OUTSIDER],
+            "exports": [
+                *({"service": subject, "accounts": [outsiders]} for subject in services),
+                *({"stream": subject, "accounts": [outsiders]} for subject in streams),
+            ],
+        },
+        outsiders: {
+            "users": [_user(subjects, user) for user in known if user.role is Role.OUTSIDER],
+            "imports": [
+                *({"service": {"account": name, "subject": subject}} for subject in services),
+                *({"stream": {"account": name, "subject": subject}} for subject in streams),
+            ],
+        },
+    }
+
+
+def render_accounts(
+    namespace: str,
+    users: Iterable[RoleUser],
+    *,
+    prefix: str = "perdure",
+    name: str = "PERDURE",
+    outsiders: str = "OUTSIDERS",
+) -> str:
+    """An ``accounts`` block for nats-server.conf: like :func:`render_config`, and outsiders can't
+    reach anything by naming it as a reply subject."""
+    block = accounts(_subjects(namespace, prefix), users, name=name, outsiders=outsiders)
+    return render({"accounts": block})
+
+
+def _subjects(namespace: str, prefix: str) -> Subjects:
+    return Subjects(namespace, prefix, prefix.rsplit(".", 1)[-1].upper())
 
 
 def _user(subjects: Subjects, user: RoleUser) -> dict[str, Any]:
@@ -113,7 +164,7 @@ class _Grants:
         self.say(*(f"{self.subjects.base}{tail}" for tail in tails))
 
     def requests(self) -> None:
-        self.own("start.>", "signal.>", "cancel.>", "api.>")
+        self.own(*(f"{kind}.>" for kind in _REQUESTS))
 
     def look(self) -> None:
         """See whether the streams are there and as declared."""
@@ -226,7 +277,7 @@ def _gateway(grants: _Grants) -> None:
     grants.api(f"STREAM.MSG.DELETE.{names.dead_letters_stream}")
     grants.be_member()
     grants.talk()
-    grants.say(_PLAIN_INBOX)
+    grants.say(_PLAIN_INBOX, _ACROSS_ACCOUNTS)
     grants.hear(f"{names.base}api.>", f"{names.base}events.>", "$SRV.>")
 
 

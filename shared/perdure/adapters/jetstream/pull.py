@@ -194,10 +194,10 @@ class Pull:
         self._asked = 0
         self._batches.clear()
         self._heard = self._loop.time()
-        current = len(inbox) + 1
+        prefix, cut = self._inbox, len(inbox) + 1
 
         def hear(message: Message) -> None:
-            self._hear(message, inbox, current)
+            self._hear(message, prefix is self._inbox, cut)
 
         self._subscription = await self._link.subscribe(f"{inbox}.*", hear)
         self._plan()
@@ -242,8 +242,7 @@ class Pull:
 
     # --------------------------------------------------------------- hearing
 
-    def _hear(self, message: Message, inbox: str, cut: int) -> None:
-        fresh = self._inbox == f"{inbox}."
+    def _hear(self, message: Message, fresh: bool, cut: int) -> None:
         if fresh:
             self._heard = self._loop.time()
         if message.raw_reply.startswith(_ACK_PREFIX):

@@ -14,7 +14,7 @@ from perdure.adapters.jetstream.asking import Asking
 from perdure.adapters.jetstream.errors import MESSAGE_NOT_FOUND, ApiError, port_error
 from perdure.adapters.jetstream.mux import Lost
 from perdure.adapters.jetstream.wire import Message, decode_headers, header_of
-from perdure.ports.errors import Unavailable, UnknownOutcome
+from perdure.ports.errors import Unavailable
 
 _AHEAD: Final = 64
 """Gets in flight: enough to hide the round trip, few enough for a thin connection's buffers."""
@@ -176,7 +176,7 @@ async def batch_get(
 ) -> list[RawMessage]:
     name = f"DIRECT.GET.{stream}"
     request = msgspec.json.encode(body)
-    lost: UnknownOutcome | None = None
+    lost: Unavailable | None = None
     for _ in range(2):
         found: list[RawMessage] = []
 
@@ -188,10 +188,10 @@ async def batch_get(
 
         try:
             end = await link.ask_api(name, request, timeout=timeout, repeat=False, more=take)
-        except UnknownOutcome as error:
+        except Unavailable as error:
             lost = error
             continue
         if end.status != 204:
             _expect_nothing_else(end, name)
         return found
-    raise Unavailable(str(lost)) from lost
+    raise Unavailable(f"{lost}; asked twice") from lost

@@ -1,9 +1,11 @@
 """STATE on a KV bucket, by publishes of our own: the client library's KV knows no TTL on update
 and takes an expired entry for one that is there."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+from perdure.adapters.jetstream.errors import err_code_of
 from perdure.adapters.jetstream.headers import EXPECTED_LAST, TTL, is_tombstone, ttl_text
 from perdure.adapters.jetstream.link import Link, Message
 from perdure.adapters.jetstream.listening import Listening
@@ -12,7 +14,11 @@ from perdure.adapters.jetstream.subjects import Subjects
 from perdure.ports.errors import AlreadyExists, Conflict, UnknownOutcome
 from perdure.ports.log import Subscription
 
-_RACES: Final = 8
+_RACES: Final = 20
+_PAUSE: Final = 0.01
+_IN_FLIGHT: Final = frozenset((10163, 10164))
+"""What a replicated stream says while another write to the subject is on its way: ours was not
+taken, and the leader soon knows whose was."""
 
 
 class JetStreamState:
@@ -27,19 +33,21 @@ class JetStreamState:
         after = 0
         for _ in range(_RACES):
             try:
-                ack = await self._link.publish(subject, data, {EXPECTED_LAST: str(after)})
+                return (await self._link.publish(subject, data, {EXPECTED_LAST: str(after)})).seq
             except Conflict as error:
-                last = await self._link.last_message(
-                    self._subjects.state_stream, subject, leader=True
-                )
-                if last is not None and not is_tombstone(last.head):
-                    raise AlreadyExists(
-                        f"STATE has an entry for {workflow_id!r} (revision {last.seq})"
-                    ) from error
-                # It vanished meanwhile, or a tool left a tombstone: either counts as nothing.
-                after = 0 if last is None else last.seq
-            else:
-                return ack.seq
+                refusal = error
+            except UnknownOutcome as error:
+                if err_code_of(error) not in _IN_FLIGHT:
+                    raise
+                refusal = error
+                await asyncio.sleep(_PAUSE)
+            last = await self._link.last_message(self._subjects.state_stream, subject, leader=True)
+            if last is not None and not is_tombstone(last.head):
+                raise AlreadyExists(
+                    f"STATE has an entry for {workflow_id!r} (revision {last.seq})"
+                ) from refusal
+            # It vanished meanwhile, or a tool left a tombstone: either counts as nothing.
+            after = 0 if last is None else last.seq
         raise UnknownOutcome(f"STATE of {workflow_id!r} changed {_RACES} times during one create")
 
     async def read(self, workflow_id: str) -> tuple[bytes, int] | None:

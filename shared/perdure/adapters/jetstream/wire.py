@@ -151,7 +151,9 @@ class WireClient(Client):
         return number, await cast("Any", self).subscribe(subject, queue=queue, cb=_never)
 
     def unlisten(self, number: int) -> None:
+        """Forget a subscription, also one whose end could not be told to the server."""
         self._direct.pop(number, None)
+        self._remove_sub(number)
 
     def forget_input(self) -> None:
         self._parts.clear()
@@ -194,10 +196,15 @@ class WireClient(Client):
         """Dispatch the message at ``start``; returns where the next command begins, or minus where
         this one will end when it is not complete yet."""
         words = data[start:end].split()
+        count = len(words)
+        with_reply = count == 6 if with_head else count == 5
+        if not with_reply and count != (5 if with_head else 4):
+            raise ProtocolError
         try:
             size = int(words[-1])
             number = int(words[2])
-        except (IndexError, ValueError) as error:
+            head = int(words[-2]) if with_head else 0
+        except ValueError as error:
             raise ProtocolError from error
         body = end + 2
         stop = body + size
@@ -206,13 +213,9 @@ class WireClient(Client):
         handler = self._direct.get(number)
         if handler is None:
             return stop + 2
-        if with_head:
-            split = body + int(words[-2])
-            reply = words[3] if len(words) == 6 else b""
-            message = Message(words[1], reply, data[split:stop], data[body:split])
-        else:
-            reply = words[3] if len(words) == 5 else b""
-            message = Message(words[1], reply, data[body:stop], b"")
+        reply = words[3] if with_reply else b""
+        split = body + head
+        message = Message(words[1], reply, data[split:stop], data[body:split])
         try:
             handler(message)
         except Exception:

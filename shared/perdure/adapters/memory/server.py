@@ -66,7 +66,10 @@ class Server:
         limit = max_message + HEADROOM
         self.log: Stream[LogSubject] = Stream(self.time, self.room, limit=limit)
         self.tasks: Stream[TaskKey] = Stream(self.time, self.room, limit=limit)
-        self.requests: Stream[RequestSubject] = Stream(self.time, self.room, limit=limit)
+        # Outsiders choose their message ids for the whole door.
+        self.requests: Stream[RequestSubject] = Stream(
+            self.time, self.room, limit=limit, words_of_all_subjects=True
+        )
         self.events: Stream[tuple[str, str]] = Stream(self.time, self.room, limit=limit)
         self.letters: Stream[tuple[str, str]] = Stream(self.time, self.room, limit=limit)
         self.timers: dict[TimerKey, ArmedTimer] = {}

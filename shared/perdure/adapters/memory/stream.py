@@ -40,15 +40,18 @@ def copied(data: bytes) -> bytes:
 class Stream[K: Hashable]:
     """Messages in order of arrival, each gone only when removed."""
 
-    def __init__(self, time: StreamTime, room: Room, *, limit: int) -> None:
+    def __init__(
+        self, time: StreamTime, room: Room, *, limit: int, words_of_all_subjects: bool = False
+    ) -> None:
         self._time = time
         self._room = room
         self._limit = limit
         self._last = 0
         self._messages: dict[int, Message[K]] = {}
         self._subjects: dict[K, list[int]] = {}
-        self._words: dict[str, int] = {}
-        self._word_times: deque[tuple[int, str]] = deque()
+        self._common_words = words_of_all_subjects
+        self._words: dict[tuple[K | None, str], int] = {}
+        self._word_times: deque[tuple[int, tuple[K | None, str]]] = deque()
         self._listeners: list[Callable[[Message[K]], None]] = []
 
     @property
@@ -80,7 +83,7 @@ class Stream[K: Hashable]:
         content = copied(data)
         if len(content) > self._limit:
             raise TooLarge(f"{len(content)} bytes, the store takes {self._limit} in one message")
-        if (first := self.known(dedup)) is not None:
+        if (first := self.known(subject, dedup)) is not None:
             return first
         now = self._time.now()
         seq = self.claim()
@@ -88,8 +91,9 @@ class Stream[K: Hashable]:
         self._messages[seq] = message
         self._subjects.setdefault(subject, []).append(seq)
         if dedup:
-            self._words[dedup] = seq
-            self._word_times.append((now, dedup))
+            word = self._word(subject, dedup)
+            self._words[word] = seq
+            self._word_times.append((now, word))
         for listener in self._listeners:
             listener(message)
         return seq
@@ -102,12 +106,15 @@ class Stream[K: Hashable]:
             raise Conflict(f"the newest message has sequence {found}, not {after}: read it again")
         return self.append(subject, data)
 
-    def known(self, dedup: str) -> int | None:
-        """The sequence of the message that carried this word within the window."""
+    def known(self, subject: K, dedup: str) -> int | None:
+        """The sequence of the subject's message that carried this word within the window."""
         horizon = self._time.now() - DEDUP_WINDOW
         while self._word_times and self._word_times[0][0] <= horizon:
             del self._words[self._word_times.popleft()[1]]
-        return self._words.get(dedup) if dedup else None
+        return self._words.get(self._word(subject, dedup)) if dedup else None
+
+    def _word(self, subject: K, dedup: str) -> tuple[K | None, str]:
+        return (None if self._common_words else subject, dedup)
 
     def get(self, seq: int) -> Message[K] | None:
         return self._messages.get(seq)

@@ -27,7 +27,7 @@ class MemoryTaskQueue:
 
     async def offer(self, key: TaskKey, data: bytes, *, dedup: str = "") -> bool:
         def queue() -> bool:
-            if self._tasks.known(dedup) is not None:
+            if self._tasks.known(key, dedup) is not None:
                 return True
             if self._tasks.newest(key) is not None:
                 return False

@@ -28,14 +28,14 @@ from perdure.core.errors import (
     TimeoutType,
 )
 from perdure.core.failures import Failure, to_failure
-from perdure.core.payloads import NULL, Payload, PayloadConverter
+from perdure.core.payloads import Payload, PayloadConverter
 from perdure.core.tasks import ActivityTask
 from perdure.engine.activities.deadlines import Deadlines, timeout_failure
 from perdure.engine.activities.heartbeats import UNHURRIED, HeartbeatWriter
 from perdure.engine.activities.information import info_of
 from perdure.engine.activities.insistence import insist
 from perdure.engine.activities.leases import Held
-from perdure.engine.payloads import PayloadStore
+from perdure.engine.payloads import PayloadStore, may_hold_ref
 from perdure.ports.backend import Backend
 
 GRACE: Final = 1.0
@@ -64,7 +64,7 @@ class Ended:
     """How an attempt ended; ``released`` goes back to the queue, ``dropped`` is no longer ours."""
 
     kind: EndKind
-    result: Payload = NULL
+    result: Payload | None = None
     failure: Failure | None = None
     details: list[Payload] = field(default_factory=list[Payload])
 
@@ -99,7 +99,8 @@ class Attempt:
         self._expired: TimeoutType | None = None
         self._context: ActivityContext | None = None
         self._work: asyncio.Task[_Returned] | None = None
-        self._give_up: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        """The work is done, or given up."""
         self._grace: asyncio.TimerHandle | None = None
         self._deadlines: Deadlines | None = None
         self._heartbeats = HeartbeatWriter(
@@ -146,11 +147,11 @@ class Attempt:
         if self._work is not None and self._is_cancellable_task:
             self._work.cancel()
         if not patient and self._grace is None:
-            self._grace = self._loop.call_later(GRACE, self._abandon)
+            self._grace = self._loop.call_later(GRACE, self._finish)
 
-    def _abandon(self) -> None:
-        if not self._give_up.done():
-            self._give_up.set_result(None)
+    def _finish(self, _: object = None) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
 
     # ----------------------------------------------------------------- running
 
@@ -171,11 +172,7 @@ class Attempt:
         around, task = self._around, self.task
         name = f"activity {task.activity_type!r}"
         try:
-            whole = await insist(
-                self.held,
-                "fetch a large payload",
-                lambda: around.payloads.restore_struct(task, owner=task.workflow_id),
-            )
+            whole = await self._whole_task()
             if task.delay > 0:
                 # The queue's message for a delayed attempt is offered more than once in any case:
                 # the mark tells that somebody began with it.
@@ -192,6 +189,18 @@ class Attempt:
             thread_cancellation=self._thread_cancellation(),
         )
         return values
+
+    async def _whole_task(self) -> ActivityTask:
+        """The task with its large payloads."""
+        task = self.task
+        if not may_hold_ref(self.held.message.data) and not task.heartbeat_details:
+            return task
+        payloads = self._around.payloads
+        return await insist(
+            self.held,
+            "fetch a large payload",
+            lambda: payloads.restore_struct(task, owner=task.workflow_id),
+        )
 
     def _thread_cancellation(self) -> ThreadCancellation | None:
         definition = self._definition
@@ -222,7 +231,8 @@ class Attempt:
         )
         name = f"activity {self.task.activity_type} {self.task.run}:{self.task.n}"
         self._work = self._loop.create_task(body, name=name, context=surroundings)
-        await asyncio.wait({self._work, self._give_up}, return_when=asyncio.FIRST_COMPLETED)
+        self._work.add_done_callback(self._finish)
+        await self._over
         if not self._work.done():
             self.abandoned = True
             _logger.warning(
@@ -239,8 +249,6 @@ class Attempt:
         try:
             with context.activate():
                 return _Returned(value=await self._definition.function(*values))
-        except GeneratorExit:
-            raise
         except BaseException as error:  # noqa: BLE001 - user code fails only its own attempt
             return _raised(error)
 
@@ -255,8 +263,6 @@ class Attempt:
             call = self._thread_body(context, values)
             own = surroundings.copy()
             return await self._loop.run_in_executor(executor, own.run, call)
-        except GeneratorExit:
-            raise
         except BaseException as error:  # noqa: BLE001 - a broken pool fails only this attempt
             return _raised(error)
 
@@ -350,7 +356,7 @@ class Attempt:
             return False
 
     def _beat(self, details: list[Payload]) -> None:
-        if self._work is None or self._work.done() or self._give_up.done():
+        if self._work is None or self._over.done():
             return
         if self._deadlines is not None:
             self._deadlines.beat()

@@ -1,6 +1,7 @@
 """``activity.info()`` from a task."""
 
 import logging
+from functools import lru_cache
 from typing import Any
 
 from perdure.authoring.activity_context import Info
@@ -57,6 +58,7 @@ def _details(task: ActivityTask, converter: PayloadConverter) -> list[Any]:
         return []
 
 
+@lru_cache(maxsize=256)
 def _policy(rule: RetryRule) -> RetryPolicy:
     return RetryPolicy(
         initial_interval=to_timedelta(rule.initial_interval),

@@ -179,6 +179,7 @@ class Intake:
         held, task = attempt.held, attempt.task
         match ended.kind:
             case "completed":
+                assert ended.result is not None
                 await self._outcomes.completed(held, task, ended.result)
             case "canceled":
                 await self._outcomes.canceled(held, task, ended.details)

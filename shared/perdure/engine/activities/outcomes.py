@@ -215,12 +215,14 @@ class Outcomes:
         prefix: str,
         smallest: int | None,
     ) -> None:
-        moved = await insist(
-            held,
-            "store a large payload",
-            lambda: self._payloads.offload_event(event, prefix, smallest=smallest),
-        )
-        data = encode_event(moved)
+        data = encode_event(event)
+        if smallest is not None or len(data) > self._payloads.inline_limit:
+            moved = await insist(
+                held,
+                "store a large payload",
+                lambda: self._payloads.offload_event(event, prefix, smallest=smallest),
+            )
+            data = encode_event(moved)
         if len(data) > self._backend.max_message:
             raise TooLarge(f"{len(data)} bytes, the limit is {self._backend.max_message}")
         to, word = address_of(task), f"{task.run}:{task.n}:{task.attempt}:{kind}"

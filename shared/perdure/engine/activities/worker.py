@@ -76,7 +76,8 @@ class ActivityWorker:
         self._app = app
         self._max_concurrent = max_concurrent
         self._grace = graceful_shutdown_timeout / SECOND
-        self._own_threads = DaemonThreads(f"activity-{task_queue}") if executor is None else None
+        threads = executor or DaemonThreads(f"activity-{task_queue}")
+        self._own_threads = threads if executor is None else None
         self._running: dict[tuple[str, int], Attempt] = {}
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -88,21 +89,24 @@ class ActivityWorker:
         self._report = on_attempt
         self._leases = LeaseKeeper(backend.lease, self._look_after_all)
         self._flag = Flag()
-        payloads = payloads or PayloadStore(backend.blobs)
         around = Surroundings(
             backend=backend,
-            payloads=payloads,
+            payloads=payloads or PayloadStore(backend.blobs),
             converter=converter,
-            executor=executor or self._own_threads or DaemonThreads("activity"),
+            executor=threads,
             identity=self.identity,
             worker_shutdown=self._flag,
             slowest_heartbeat=max_heartbeat_throttle,
         )
-        outcomes = Outcomes(backend, payloads, identity=self.identity)
-        retrying = Retrying(backend, payloads, outcomes)
-        self._cancellations = Cancellations(
-            backend,
-            queue=task_queue,
+        self._intake, self._cancellations = self._compose(around)
+
+    def _compose(self, around: Surroundings) -> tuple[Intake, Cancellations]:
+        """The rooms that a delivery passes through."""
+        outcomes = Outcomes(self._backend, around.payloads, identity=self.identity)
+        retrying = Retrying(self._backend, around.payloads, outcomes)
+        cancellations = Cancellations(
+            self._backend,
+            queue=self.task_queue,
             identity=self.identity,
             running=self._running,
             outcomes=outcomes,
@@ -110,16 +114,17 @@ class ActivityWorker:
             spawn=self._spawn,
             stopping=self._stopping,
         )
-        self._intake = Intake(
-            app,
+        intake = Intake(
+            self._app,
             around,
             running=self._running,
             outcomes=outcomes,
             retrying=retrying,
-            cancellations=self._cancellations,
+            cancellations=cancellations,
             stopping=self._stopping,
             on_attempt=self._count,
         )
+        return intake, cancellations
 
     # --------------------------------------------------------------- lifecycle
 

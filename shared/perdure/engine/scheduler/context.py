@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,12 +21,10 @@ logger = logging.getLogger("perdure.scheduler")
 
 
 class WorkflowRegistry(Protocol):
-    """The workflow code that a scheduler has."""
-
-    def workflow(self, name: str) -> WorkflowDefinition | None: ...
+    """The workflow code that a scheduler has, by type name."""
 
     @property
-    def workflow_names(self) -> Iterable[str]: ...
+    def workflows(self) -> Mapping[str, WorkflowDefinition]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

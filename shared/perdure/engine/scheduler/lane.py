@@ -8,11 +8,20 @@ run from memory: the log decides, and is read again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from perdure.core.durations import SECOND
-from perdure.core.events import Event, NewerEvent, WorkflowStarted, WorkflowTerminateRequested
+from perdure.core.events import (
+    ActivityCanceled,
+    ActivityCompleted,
+    ActivityFailed,
+    Event,
+    NewerEvent,
+    TimerFired,
+    WorkflowStarted,
+    WorkflowTerminateRequested,
+)
 from perdure.core.records import Record, encode_record
 from perdure.core.state import StateEntry, decode_state
 from perdure.engine.history import HistoryGone, RunHistory, Turn, load_history, readable
@@ -52,12 +61,15 @@ _START_PATIENCE = 1.0
 class WorkflowLane:
     """The deliveries of one workflow id, and its run while it is in memory."""
 
-    def __init__(self, context: Context, address: Address) -> None:
+    def __init__(
+        self, context: Context, address: Address, *, on_rest: Callable[[], None]
+    ) -> None:
         self.address = address
         self.live: LiveRun | None = None
         self.blocked: str = ""
         self.held: dict[int, Delivery] = {}
         self._context = context
+        self._on_rest = on_rest
         self._backend = context.backend
         self._first: list[Item] = []
         self._tip = 0
@@ -156,6 +168,8 @@ class WorkflowLane:
             self._notify()
             if not self._stopped and self._has_work():
                 self.wake()
+            else:
+                self._on_rest()
 
     async def _guarded(self, step: Coroutine[Any, Any, None]) -> None:
         """One step; whatever goes wrong with the store, the log is read again."""
@@ -321,16 +335,27 @@ class WorkflowLane:
                 )
 
     async def _redispatch(self, live: LiveRun, turn: Turn) -> None:
+        """Whoever loads a run repeats the newest record's effects, but for what has an outcome."""
         if turn.record.k == 0:
             await closing.announce_start(self._context, self.address, live)
         await perform(
             self._context,
             self.address,
             live,
-            turn.record.commands,
+            [c for c in turn.record.commands if getattr(c, "n", 0) not in self._outcomes(live)],
             record_seq=turn.stored.seq,
             again=True,
         )
+
+    def _outcomes(self, live: LiveRun) -> set[int]:
+        """Numbers of activities and timers whose outcome is in the inbox already."""
+        pending = [readable(delivery.message.data) for delivery in self.held.values()]
+        return {
+            event.n
+            for event in pending
+            if isinstance(event, ActivityCompleted | ActivityFailed | ActivityCanceled | TimerFired)
+            and event.run == live.run
+        }
 
     async def _end_again(self, history: RunHistory) -> None:
         """A close that may have stopped half-way: its effects are repeated until STATE has it."""

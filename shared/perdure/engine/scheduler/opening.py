@@ -54,9 +54,9 @@ async def new_instance(
     context: Context, address: Address, started: WorkflowStarted, timestamp: int
 ) -> Instance:
     """Raises Blocked when this build has no code for the type (D-33)."""
-    definition = context.registry.workflow(started.workflow_type)
+    definition = context.registry.workflows.get(started.workflow_type)
     if definition is None:
-        known = sorted(context.registry.workflow_names)
+        known = sorted(context.registry.workflows)
         near = difflib.get_close_matches(started.workflow_type, known, n=3)
         hint = f"; nearest: {', '.join(near)}" if near else f"; known: {', '.join(known) or 'none'}"
         raise Blocked(

@@ -87,7 +87,7 @@ class Ownership:
             "queue": options.task_queue,
             "build": options.build,
             "partitions": sorted(self.owned),
-            "workflows": sorted(self._context.registry.workflow_names),
+            "workflows": sorted(self._context.registry.workflows),
         }
         await self._context.backend.members.beat(
             self._group, options.identity, msgspec.json.encode(word), ttl=options.member_ttl

@@ -105,9 +105,7 @@ class Scheduler:
     def lane_of(self, address: Address) -> WorkflowLane:
         lane = self._lanes.get(address)
         if lane is None:
-            lane = self._lanes[address] = WorkflowLane(self.context, address)
-            if len(self._lanes) > self.context.options.max_cached:
-                self._evict()
+            lane = self._lanes[address] = WorkflowLane(self.context, address, on_rest=self._evict)
         else:
             self._lanes.move_to_end(address)
         return lane
@@ -127,6 +125,8 @@ class Scheduler:
     def _evict(self) -> None:
         """Drop the runs that were idle for longest; those at work stay whatever the limit."""
         surplus = len(self._lanes) - self.context.options.max_cached
+        if surplus <= 0:
+            return
         for address in list(self._lanes):
             if surplus <= 0:
                 return
@@ -143,7 +143,6 @@ class Scheduler:
             for lane in list(self._lanes.values()):
                 if lane.held:
                     lane.extend_leases()
-            self._evict()
 
     # partitions
 

@@ -55,6 +55,17 @@ async def append_dedups_a_word(stage: Stage) -> None:
     )
 
 
+async def words_belong_to_one_lane(stage: Stage) -> None:
+    log = (await stage.connect()).log
+    one, other, word = fresh_address(), fresh_address(), fresh("word")
+    places = [(one, Lane.EXTERNAL), (one, Lane.ENGINE), (other, Lane.ENGINE)]
+    for _ in range(2):
+        for address, lane in places:
+            await log.append(address, lane, b"x", dedup=word)
+    counts = [len(await log.following(address, lane, 0)) for address, lane in places]
+    expect_equal(counts, [1, 1, 1], "a word on another lane or workflow is another word")
+
+
 async def append_dedups_across_processes(stage: Stage) -> None:
     one, other = await stage.connect(), await stage.connect()
     address, word = fresh_address(), fresh("word")
@@ -221,6 +232,7 @@ EVENT_LOG = suite(
     append_returns_growing_sequences,
     append_keeps_the_bytes,
     append_dedups_a_word,
+    words_belong_to_one_lane,
     append_dedups_across_processes,
     commit_follows_the_tip,
     commit_refuses_another_tip,

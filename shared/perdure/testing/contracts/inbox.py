@@ -267,6 +267,30 @@ async def close_returns_the_buffered(stage: Stage) -> None:
     expect_equal(len(held.items), 2, "a closed subscription gets nothing more")
 
 
+async def close_in_a_burst_returns_the_rest(stage: Stage) -> None:
+    one, other = await stage.connect(), await stage.connect()
+    address = Address(fresh("queue"), fresh("order"))
+    partition = await partition_of(one, address)
+    held: Seen[Delivery] = Seen()
+    first = await one.inbox.open(address.queue, partition, held, credit=100)
+    *seqs, _ = await asyncio.gather(
+        *(one.log.append(address, Lane.ENGINE, b"x") for _ in range(20)), first.close()
+    )
+    handed = {delivery.message.seq for delivery in held.items}
+    seen: Seen[Delivery] = Seen(lambda delivery: delivery.ack())
+    second = await other.inbox.open(address.queue, partition, seen, credit=100)
+    rest: set[int] = set()
+    while handed | rest != set(seqs):
+        promise = "what was not handed over before close goes to others at once"
+        delivery = await seen.next(promise, within=one.lease * 3 // 4)
+        rest.add(delivery.message.seq)
+    expect_equal(handed & rest, set[int](), "what was handed over before close stays held")
+    expect_equal(len(held.items), len(handed), "a closed subscription gets nothing more")
+    for delivery in held.items:
+        delivery.ack()
+    await second.close()
+
+
 async def purged_events_are_not_offered(stage: Stage) -> None:
     backend = await stage.connect()
     address = Address(fresh("queue"), fresh("order"))
@@ -293,6 +317,7 @@ INBOX = suite(
     two_openers_share,
     place_survives_everybody,
     close_returns_the_buffered,
+    close_in_a_burst_returns_the_rest,
     purged_events_are_not_offered,
 )
 

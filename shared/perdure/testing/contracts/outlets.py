@@ -65,9 +65,10 @@ async def announcements_reach_others(stage: Stage) -> None:
     backend = await stage.connect()
     data = [fresh("event").encode() for _ in range(3)]
     for event in data:
+        workflow = fresh("order: ü")
         for _ in range(2):
             await backend.announcements.announce(
-                "OrderWorkflow", fresh("order: ü"), event, dedup=event.decode()
+                "OrderWorkflow", workflow, event, dedup=event.decode()
             )
 
     async def all_came() -> bool:

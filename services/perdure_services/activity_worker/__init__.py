@@ -1,0 +1,1 @@
+"""The activity worker process: runs activity code for one or more task queues."""

@@ -1,0 +1,1 @@
+"""The scheduler process: runs workflow code for one or more task queues."""

@@ -1,0 +1,1 @@
+"""The signal gateway process: the durable front door of a namespace."""
