@@ -32,7 +32,7 @@ from typing import Any
 from side_effects import perform
 
 from perdure import activity, workflow
-from perdure.exceptions import ApplicationError
+from perdure.exceptions import ApplicationError, is_cancelled_exception
 
 
 @activity.defn
@@ -115,13 +115,13 @@ class OrderSagaWorkflow:
             self.step = "shipping"
             workflow.logger.info("Shipping %s", order_id)
             tracking = await workflow.execute_activity(ship_order, order_id, **QUICK)
-        except asyncio.CancelledError:
-            # Not an Exception in Python: without this clause a cancelled order would keep its money.
-            await self.compensate()
-            raise
-        except Exception as error:
+        # CancelledError is no Exception in Python: without it, an order that is cancelled between two
+        # activities would keep the customer's money.
+        except (Exception, asyncio.CancelledError) as error:
             workflow.logger.error("Order %s failed: %s", order_id, error)
             await self.compensate()
+            if is_cancelled_exception(error):
+                raise
             raise ApplicationError(
                 f"Order {order_id} failed and was compensated", type="OrderFailed"
             ) from error

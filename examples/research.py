@@ -24,6 +24,7 @@ and in another terminal::
 
 import json
 import os
+import urllib.error
 import urllib.request
 from datetime import timedelta
 from typing import Any
@@ -66,8 +67,13 @@ def _by_http(base_url: str, key: str, body: dict[str, Any]) -> str:
         data=json.dumps(body).encode(),
         headers={"content-type": "application/json", "authorization": f"Bearer {key}"},
     )
-    with urllib.request.urlopen(request, timeout=240) as response:
-        return json.load(response)["choices"][0]["message"]["content"]
+    try:
+        with urllib.request.urlopen(request, timeout=240) as response:
+            return json.load(response)["choices"][0]["message"]["content"]
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read().decode(errors="replace")
+            raise ConnectionError(f"the model's server answers {error.code}: {said}") from None
 
 
 @activity.defn

@@ -38,7 +38,7 @@ def answer(prompt: str) -> str:
 class LLMServer(ThreadingHTTPServer):
     """``prompts`` holds what was asked, in order; the next ``failures`` requests get 503."""
 
-    daemon_threads = True
+    daemon_threads = False
 
     def __init__(self, port: int = 0, *, failures: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
@@ -52,6 +52,7 @@ class LLMServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: LLMServer
+    timeout = 5
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -133,6 +133,14 @@ class ConnectionSettings(BaseSettings):
         except ValueError as error:
             raise Refused(str(error)) from error
 
+    def reaching(self, url: str) -> Self:
+        """The same settings for a server of our own, which asks nobody who he is."""
+        nobody = dict.fromkeys(
+            ("creds", "nkey", "nkey_seed", "user", "password", "token", "tls_cert", "tls_key")
+        )
+        update = {"server": url, "tls_ca": None, "tls_first": False, "domain": None}
+        return self.model_copy(update={**nobody, **update, "api_prefix": None})
+
     def _tls(self) -> ssl.SSLContext | None:
         if not (self.tls_ca or self.tls_cert):
             return None

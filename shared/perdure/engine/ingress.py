@@ -166,8 +166,9 @@ def _drainers(members: Mapping[str, bytes]) -> dict[str, _Word]:
 
 def _first(drainers: Mapping[str, _Word]) -> str:
     """The one whose turn it is, the same for everybody who sees the same drainers."""
-    return max(drainers, key=_rank, default="")
+    return max(drainers, key=rank, default="")
 
 
-def _rank(member: str) -> bytes:
+def rank(member: str) -> bytes:
+    """The drainer of highest rank drains."""
     return hashlib.blake2b(f"ingress:{member}".encode(), digest_size=8).digest()

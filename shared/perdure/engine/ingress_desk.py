@@ -39,6 +39,7 @@ type Request = StartRequest | EventRequest | InvalidInputError
 
 _LONGEST_PAUSE: Final = 5.0
 _TRIES: Final = 3
+_LOOK_AGAIN: Final = 0.5
 _logger = logging.getLogger("perdure.ingress")
 
 
@@ -114,8 +115,6 @@ class Desk:
 
     async def _deliver(self, held: Held[Request], request: EventRequest) -> Outcome:
         """Deliver to the id, which may only be about to appear."""
-        clock = asyncio.get_running_loop()
-        until = clock.time() + self._patience
         while True:
             try:
                 # What the predecessor at this desk did, nobody knows: any request may be a second.
@@ -125,7 +124,7 @@ class Desk:
             except WorkflowClosedError as error:
                 return Refused(ok=False, code=WORKFLOW_CLOSED, message=str(error))
             except WorkflowNotFoundError:
-                if not await self._appeared(held, request.workflow_id, until):
+                if not await self._appeared(held, request.workflow_id):
                     return self._unknown(request.workflow_id)
                 continue
             status = (
@@ -140,31 +139,23 @@ class Desk:
             message=f"no workflow of id {workflow_id!r} appeared within {self._patience:g} s",
         )
 
-    async def _appeared(self, held: Held[Request], workflow_id: str, until: float) -> bool:
-        """Wait for the id: until then, and until everything that came before is settled."""
-        clock = asyncio.get_running_loop()
+    async def _appeared(self, held: Held[Request], workflow_id: str) -> bool:
+        """Wait for the id while its patience lasts, and until all that came before is settled."""
+        loop = asyncio.get_running_loop()
         while True:
+            left = held.since + self._patience - loop.time()
+            if left <= 0 and (self._lanes is None or self._lanes.is_oldest(held)):
+                return False
             try:
                 await wait_for_state(
                     self._backend,
                     workflow_id,
                     lambda entry: entry is not None,
-                    timeout=max(until - clock.time(), 1.0),
+                    timeout=left if left > 0 else _LOOK_AGAIN,
                 )
             except TimeoutError:
-                overtime = clock.time() - until
-                if overtime >= 0 and await self._is_next(held, overtime):
-                    return False
-            else:
-                return True
-
-    async def _is_next(self, held: Held[Request], overtime: float) -> bool:
-        if self._lanes is not None and not self._lanes.is_oldest(held):
-            return False
-        # What came before may lie with a drainer that died: then it is offered again here. A
-        # stream with gaps may never count up to this one, so that has its end, too.
-        settled = await self._backend.ingress.settled()
-        return settled >= held.seq - 1 or overtime >= self._patience
+                continue
+            return True
 
     async def _report(self, held: Held[Request], outcome: Outcome) -> None:
         if isinstance(outcome, Refused):

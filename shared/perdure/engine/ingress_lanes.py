@@ -17,10 +17,11 @@ _REMEMBERED: Final = 8_192
 
 @dataclass(slots=True, eq=False)
 class Held[T]:
-    """A request until it is settled."""
+    """A request until it is settled. ``since`` is the loop's time at which it came in hand."""
 
     delivery: IngressDelivery
     request: T
+    since: float
 
     @property
     def seq(self) -> int:
@@ -60,21 +61,23 @@ class Lanes[T]:
             self._held[seq].delivery = delivery
             return
         lane, request = self._read(delivery)
-        held = Held(delivery, request)
+        loop = asyncio.get_running_loop()
+        held = Held(delivery, request, loop.time())
         self._held[seq] = held
         if self._keeper is None:
-            self._keeper = asyncio.get_running_loop().create_task(self._keep_leases())
+            self._keeper = loop.create_task(self._keep_leases())
         waiting = self._lanes.get(lane)
         if waiting is not None:
             waiting.append(held)
             return
         self._lanes[lane] = deque([held])
-        task = asyncio.get_running_loop().create_task(self._run(lane))
+        task = loop.create_task(self._run(lane))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def is_oldest(self, held: Held[T]) -> bool:
-        """Whether nothing that came before ``held`` is still in hand."""
+        """Whether everything that came before ``held`` is settled: the door offers what is not,
+        oldest first, so it would be in hand."""
         return held.seq == min(self._held)
 
     async def close(self) -> None:

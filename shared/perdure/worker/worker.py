@@ -120,7 +120,6 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._running: AsyncExitStack | None = None
-        self._run_task: asyncio.Task[Any] | None = None
 
     def _make_scheduler(self) -> Scheduler:
         client = self.client
@@ -190,8 +189,8 @@ class Worker:
 
     async def run(self) -> None:
         """Work until :meth:`shutdown`, or until this is cancelled or the process gets SIGINT or
-        SIGTERM, which shut down too. A second signal cuts the grace short."""
-        self._run_task = asyncio.current_task()
+        SIGTERM, which shut down too. A second signal cuts
+        the grace short."""
         with listening(self):
             await self._start()
             try:
@@ -213,12 +212,12 @@ class Worker:
             self._stopped.set()
 
     def interrupt(self) -> None:
-        """Stop soon, or, the second time, at once: leases then run out and nothing is lost."""
+        """Stop soon, or, the second time, at once: what still runs then goes back to its queue."""
         if not self._stopping.is_set():
             _logger.info("interrupted: worker %s stops", self._identity)
             self._stopping.set()
-        elif self._run_task is not None:
-            self._run_task.cancel()
+        elif self._activity_worker is not None:
+            self._activity_worker.hurry()
 
     async def _start(self) -> None:
         if self._started:

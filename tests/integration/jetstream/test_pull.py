@@ -6,10 +6,12 @@ import pytest
 from support.hot import Collector, create_hot_streams, eventually, linked
 from support.nats_server import RunningServer
 
-from perdure.adapters.jetstream.link import Link
+from perdure.adapters.jetstream import pull
+from perdure.adapters.jetstream.link import Link, LinkSubscription
 from perdure.adapters.jetstream.log import JetStreamInbox, JetStreamLog
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.adapters.jetstream.tasks import JetStreamTasks
+from perdure.adapters.jetstream.wire import Handler
 from perdure.ports.addresses import Address, Lane, TaskKey
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio]
@@ -129,3 +131,28 @@ async def test_extend_and_settle_after_close_are_quiet(link: Link, subjects: Sub
 async def test_credit_of_nothing_is_refused(link: Link, subjects: Subjects) -> None:
     with pytest.raises(ValueError, match="credit"):
         await JetStreamTasks(link, subjects).open("q", Collector(), credit=0)
+
+
+async def test_silence_is_noticed(
+    link: Link, subjects: Subjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server forgets the inbox, as when a route or a leader is lost without a word."""
+    monkeypatch.setattr(pull, "_HEARTBEAT", 100_000_000)
+    monkeypatch.setattr(pull, "_SILENCE", 0.3)
+    heard = list[int]()
+    subscribe = link.subscribe
+
+    async def note(subject: str, on_message: Handler, queue: str = "") -> LinkSubscription:
+        made = await subscribe(subject, on_message, queue)
+        heard.append(made.number)
+        return made
+
+    monkeypatch.setattr(link, "subscribe", note)
+    tasks, got = JetStreamTasks(link, subjects), Collector(ack=True)
+    subscription = await tasks.open("q", got, credit=3)
+    link.push(b"UNSUB %d\r\n" % heard[0])
+    await link.api("INFO")
+    await tasks.offer(task(1), b"")
+    await got.count(1)
+    assert len(heard) > 1
+    await subscription.close()

@@ -211,3 +211,27 @@ def test_a_task_that_is_gone_stops_its_attempt_without_a_word() -> None:
         assert await world.events() == []
 
     play(story)
+
+
+def test_code_that_nobody_waits_for_may_clean_up() -> None:
+    ended: list[float] = []
+
+    @activity.defn
+    async def tidy() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(30)
+            ended.append(asyncio.get_running_loop().time())
+
+    async def story(world: World) -> None:
+        await world.worker(tidy)
+        task = await world.offer("tidy")
+        await asyncio.sleep(10)
+        await world.backend.tasks.remove(world.key(task))
+        await asyncio.sleep(60)
+        assert len(ended) == 1
+        assert 40 < ended[0] < 45
+        assert await world.events() == []
+
+    play(story)

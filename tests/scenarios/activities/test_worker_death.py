@@ -12,6 +12,7 @@ from perdure.core.errors import RetryState, TimeoutType
 from perdure.core.events import ActivityCompleted, ActivityFailed, encode_event
 from perdure.core.retry import RetryRule
 from perdure.core.tasks import encode_task
+from perdure.engine.activities.heartbeats import Beat, encode_beat
 from perdure.ports.addresses import Lane
 
 RUNS: list[tuple[float, int]] = []
@@ -70,7 +71,9 @@ def test_a_delayed_attempt_that_kills_its_worker_is_counted_too() -> None:
 
 def test_a_delayed_attempt_that_nobody_began_keeps_its_number() -> None:
     async def story(world: World) -> None:
-        await world.offer("slow", attempt=2, delay=5 * SECOND)
+        task = await world.offer("slow", attempt=2, delay=5 * SECOND)
+        earlier = encode_beat(Beat(attempt=1, seq=0, details=[CONVERTER.to_payload("old")]))
+        await world.backend.heartbeats.beat(world.key(task), earlier)
         first = await world.worker(slow)
         await asyncio.sleep(2)
         await world.crash(first)
@@ -284,5 +287,36 @@ def test_a_redelivery_of_what_is_in_hand_starts_nothing() -> None:
         worker._on_delivery(held.delivery)
         await world.outcome()
         assert len(RUNS) == 1
+
+    play(story)
+
+
+def test_two_attempts_of_one_activity_never_run_at_once_in_a_worker() -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    @activity.defn
+    async def slow_to_end() -> int:
+        running.append(activity.info().attempt)
+        most.append(len(running))
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(0.5)
+            running.remove(activity.info().attempt)
+        return activity.info().attempt
+
+    async def story(world: World) -> None:
+        await world.worker(slow_to_end)
+        task = await world.offer("slow_to_end")
+        await asyncio.sleep(1)
+        current = await world.backend.tasks.current(world.key(task))
+        assert current is not None
+        second = encode_task(msgspec.structs.replace(task, attempt=2))
+        await world.backend.tasks.replace(world.key(task), second, seq=current.seq)
+        (event,) = await world.outcome()
+        assert isinstance(event, ActivityCompleted)
+        assert event.attempt == 2
+        assert most == [1, 1]
 
     play(story)

@@ -1,71 +1,21 @@
-"""The durable front door: order per id, nothing lost, every refusal with its reason."""
+"""The durable front door: what a request says, and every refusal with its reason."""
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
-from scenarios.doors.world import close, entry_of, events_of, identities_of, request, take_up
+from scenarios.doors.door import Door, at_the_door, letters_of
+from scenarios.doors.world import close, entry_of, events_of, identities_of, take_up
 
-from perdure.adapters.memory.backend import MemoryStore
 from perdure.core.durations import SECOND
 from perdure.core.events import (
     WorkflowCancelRequested,
     WorkflowSignaled,
     WorkflowStarted,
-    identity,
 )
 from perdure.core.ids import encode_token, run_id_for
-from perdure.engine.ingress import IngressDrain
-from perdure.engine.starts import start
-from perdure.ports.backend import Backend
-from perdure.testing.virtual_time import run
-
-INBOX = "_INBOX.sender"
-
-
-async def letters_of(backend: Backend) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(letter.data) async for letter in backend.dead_letters.scan()]
-
-
-class Door:
-    """A store with a drainer at work and a sender who waits for replies."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.backend = self.store.backend()
-        self.replies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    async def send(
-        self,
-        kind: Any,
-        *tokens: str,
-        body: bytes = b"",
-        headers: Mapping[str, str] | None = None,
-    ) -> int:
-        """Publish, the outcome to be told."""
-        return await self.store.request(
-            kind, tokens, body, headers={"Perdure-Reply-To": INBOX, **(headers or {})}
-        )
-
-    async def ask(self, kind: Any, *tokens: str, **more: Any) -> dict[str, Any]:
-        await self.send(kind, *tokens, **more)
-        return await self.replies.get()
-
-
-def at_the_door(scenario: Callable[[Door], Awaitable[None]], **options: Any) -> None:
-    async def whole() -> None:
-        door = Door()
-        listening = await door.store.on_reply(
-            INBOX, lambda data, headers: door.replies.put_nowait(msgspec.json.decode(data))
-        )
-        async with IngressDrain(door.store.backend(), **options):
-            await scenario(door)
-        await listening.close()
-
-    run(whole())
 
 
 def test_a_start_says_everything_in_its_body() -> None:
@@ -304,42 +254,6 @@ def test_an_event_too_large_for_the_log_is_refused() -> None:
     at_the_door(scenario)
 
 
-def test_a_signal_waits_for_its_id_without_blocking_others() -> None:
-    async def scenario(door: Door) -> None:
-        await door.send("signal", "late", "go")
-        await door.send("signal", "late", "on")
-        assert (await door.ask("start", "Order", "other"))["id"] == "other"
-        await asyncio.sleep(30)
-        # Longer than any lease: what waits is still held, and offered to nobody else.
-        await start(door.backend, request("late"))
-        assert (await door.replies.get())["status"] == "signaled"
-        assert (await door.replies.get())["status"] == "signaled"
-        events = await events_of(door.backend, "late")
-        assert [e.name for e in events if isinstance(e, WorkflowSignaled)] == ["go", "on"]
-        assert await letters_of(door.backend) == []
-
-    at_the_door(scenario)
-
-
-def test_a_signal_to_an_id_that_never_appears_is_dead_lettered() -> None:
-    async def scenario(door: Door) -> None:
-        began = asyncio.get_running_loop().time()
-        await door.send("signal", "nobody", "go", body=b'"x"')
-        await door.send("cancel", "nobody-2")
-        outcomes = [await door.replies.get() for _ in range(2)]
-        assert {outcome["code"] for outcome in outcomes} == {"unknown_workflow"}
-        assert 60 <= asyncio.get_running_loop().time() - began < 70
-        letters = await letters_of(door.backend)
-        assert [(x["kind"], x["reason"], x["workflow_id"]) for x in letters] == [
-            ("signal", "unknown_workflow", "nobody"),
-            ("cancel", "unknown_workflow", "nobody-2"),
-        ]
-        assert letters[0]["body"] == "x"
-        assert await door.backend.ingress.settled() == 2
-
-    at_the_door(scenario)
-
-
 def test_a_signal_to_a_closed_workflow_is_dead_lettered_at_once() -> None:
     async def scenario(door: Door) -> None:
         await door.ask("start", "Order", "order-1")
@@ -350,115 +264,3 @@ def test_a_signal_to_a_closed_workflow_is_dead_lettered_at_once() -> None:
         assert letter["reason"] == "workflow_closed"
 
     at_the_door(scenario)
-
-
-def test_requests_wait_for_a_store_that_is_full() -> None:
-    async def scenario(door: Door) -> None:
-        await door.send("start", "Order", "order-1")
-        door.store.full = True
-        await asyncio.sleep(120)
-        assert door.replies.empty()
-        door.store.full = False
-        assert (await door.replies.get())["status"] == "started"
-
-    at_the_door(scenario)
-
-
-async def drained(door: Door, through: int) -> None:
-    """Until every request up to ``through`` is settled (in virtual time)."""
-    while True:
-        if await door.backend.ingress.settled() >= through:
-            return
-        await asyncio.sleep(0.5)
-
-
-async def drainer_at_work(drains: list[IngressDrain]) -> int:
-    """Which of them drains, once one does (in virtual time)."""
-    while True:
-        for number, drain in enumerate(drains):
-            if drain.is_draining:
-                return number
-        await asyncio.sleep(0.1)
-
-
-@pytest.mark.parametrize("ending", ["killed", "stopped"])
-def test_order_is_kept_over_a_change_of_drainers(ending: str) -> None:
-    """200 starts, each followed by signals at once, while one of two drainers goes."""
-
-    async def scenario() -> None:
-        door = Door()
-        backends = [door.store.backend(), door.store.backend()]
-        drains = [IngressDrain(backend) for backend in backends]
-        for drain in drains:
-            await drain.start()
-        await drainer_at_work(drains)
-        last = 0
-        for number in range(200):
-            await door.store.request("start", ("Order", f"o-{number}"), b"")
-            await door.store.request("signal", (f"o-{number}", "one"), b"")
-            last = await door.store.request("signal", (f"o-{number}", "two"), b"")
-            if number == 100:
-                working = await drainer_at_work(drains)
-                if ending == "killed":
-                    door.store.crash(backends[working])
-                else:
-                    await drains[working].stop()
-        assert await door.backend.ingress.settled() < last
-        await drained(door, last)
-        for number in range(200):
-            events = {
-                identity(e): e for e in reversed(await events_of(door.backend, f"o-{number}"))
-            }
-            names = [getattr(event, "name", "start") for event in reversed(events.values())]
-            assert names == ["start", "one", "two"], number
-        assert await letters_of(door.backend) == []
-        for drain in drains:
-            await drain.stop()
-
-    run(scenario())
-
-
-def test_a_drainer_that_steps_in_takes_over_and_one_drains_at_a_time() -> None:
-    async def scenario() -> None:
-        door = Door()
-        drains: list[IngressDrain] = []
-        last = 0
-        for number in range(5):
-            drains.append(IngressDrain(door.store.backend()))
-            await drains[-1].start()
-            for step in range(40):
-                key = f"o-{number}-{step}"
-                await door.store.request("start", ("Order", key), b"")
-                last = await door.store.request("signal", (key, "go"), b"")
-                await asyncio.sleep(0.1)
-                assert sum(drain.is_draining for drain in drains) <= 1
-        await drained(door, last)
-        for number in range(5):
-            for step in range(40):
-                events = await events_of(door.backend, f"o-{number}-{step}")
-                kinds = list(dict.fromkeys(type(event).__name__ for event in events))
-                assert kinds == ["WorkflowStarted", "WorkflowSignaled"]
-        for drain in drains:
-            await drain.stop()
-
-    run(scenario())
-
-
-def test_the_door_is_taken_over_soon_after_its_drainer_died() -> None:
-    async def scenario() -> None:
-        door = Door()
-        backends = [door.store.backend(), door.store.backend()]
-        drains = [IngressDrain(backend) for backend in backends]
-        for drain in drains:
-            await drain.start()
-        working = await drainer_at_work(drains)
-        door.store.crash(backends[working])
-        began = asyncio.get_running_loop().time()
-        last = await door.store.request("start", ("Order", "o"), b"")
-        await drained(door, last)
-        # Virtual time: the promise, not the machine.
-        assert asyncio.get_running_loop().time() - began <= 10
-        for drain in drains:
-            await drain.stop()
-
-    run(scenario())

@@ -94,7 +94,9 @@ def test_outsiders_and_the_client_speak_to_the_same_workflow(tmp_path: Path) -> 
 def test_starts_and_signals_without_waiting_keep_their_order(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         for number in range(100):
-            await world.publish(f"start.Shopping.o-{number}", {"args": [{"id": "o", "lines": []}, 3]})
+            await world.publish(
+                f"start.Shopping.o-{number}", {"args": [{"id": "o", "lines": []}, 3]}
+            )
             for name in ("a", "b", "c"):
                 await world.publish(f"signal.o-{number}.approve", name)
         handles = [world.client.get_workflow_handle(f"o-{number}") for number in range(100)]
@@ -124,7 +126,7 @@ def test_the_client_s_calls(tmp_path: Path) -> None:
 
 def test_no_server_is_a_typed_error() -> None:
     async def scenario() -> None:
-        with pytest.raises(UnavailableError, match="no NATS server answers at nats://127.0.0.1:1"):
+        with pytest.raises(UnavailableError, match="no NATS server answers"):
             await Client.connect("127.0.0.1:1", start_timeout=1.0)
 
     asyncio.run(scenario())

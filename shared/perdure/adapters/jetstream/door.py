@@ -22,6 +22,7 @@ from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.pull import Held, Pull
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.adapters.jetstream.wire import decode_headers
+from perdure.core.durations import SECOND
 from perdure.ports.addresses import Stored
 from perdure.ports.clock import Clock
 from perdure.ports.errors import PortError, Unavailable
@@ -45,14 +46,15 @@ class Request:
     """One request in hand, however often its connection changes."""
 
     def __init__(
-        self, door: "Door", held: Held, kind: RequestKind, tokens: tuple[str, ...]
+        self, door: "Door", held: Held, subject: tuple[RequestKind, tuple[str, ...]]
     ) -> None:
         self._door = door
         self.held = held
-        self.kind: RequestKind = kind
-        self.tokens = tokens
+        self.kind: RequestKind = subject[0]
+        self.tokens = subject[1]
         self.attempt = held.attempt
         self.done = False
+        self.heard_at = door.now()
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -67,11 +69,18 @@ class Request:
         self.held.ack()
 
     def extend(self) -> None:
+        self.heard_at = self._door.now()
         self.held.extend()
 
     def nak(self, delay: int = 0) -> None:
         self._door.dropped(self)
         self.held.nak(delay)
+
+    def again(self) -> "Request":
+        """The same request, offered once more."""
+        offer = Request(self._door, self.held, (self.kind, self.tokens))
+        offer.attempt = self.attempt + 1
+        return offer
 
 
 class Door:
@@ -100,6 +109,8 @@ class Door:
         self._generation = 0
         self._pull: Pull | None = None
         self._renewing: asyncio.Task[None] | None = None
+        self._reminding: asyncio.Task[None] | None = None
+        self.now = asyncio.get_running_loop().time
         self._closed = False
         self._forget_hook: Callable[[], None] = lambda: None
 
@@ -122,14 +133,16 @@ class Door:
         except BaseException:
             self._forget_hook()
             raise
+        self._reminding = _spawn(self._remind())
 
     async def close(self) -> None:
         """The consumer stays, for what is still to be settled; the next opener removes it."""
         self._closed = True
         self._forget_hook()
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
+        for task in (self._renewing, self._reminding):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._pull is not None:
             await self._pull.close()
 
@@ -155,9 +168,27 @@ class Door:
             if known.done:
                 known.ack()
             return
-        kind, tokens = self._subjects.parse_ingress(held.raw_subject.decode())
-        request = self._in_hand[held.seq] = Request(self, held, kind, tokens)
+        subject = self._subjects.parse_ingress(held.raw_subject.decode())
+        request = self._in_hand[held.seq] = Request(self, held, subject)
         self._on_request(request)
+
+    async def _remind(self) -> None:
+        """Offer again what nobody said a word about for a lease: the pull below takes the server's
+        own second offer for one that is in hand."""
+        lease = self._lease / SECOND
+        while True:
+            await asyncio.sleep(lease / 4)
+            silent = [
+                request
+                for request in self._in_hand.values()
+                if not request.done and self.now() - request.heard_at > lease
+            ]
+            for request in sorted(silent, key=lambda request: request.message.seq):
+                again = self._in_hand[request.message.seq] = request.again()
+                try:
+                    self._on_request(again)
+                except Exception:
+                    log.exception("%s: the receiver of a request raised", self._stream)
 
     # ------------------------------------------------------------- the consumer
 
@@ -234,6 +265,8 @@ class Door:
                 log.info("%s: %s gives way to another drainer", self._stream, self._name)
                 self._closed = True
                 self._forget_hook()
+                if self._reminding is not None:
+                    self._reminding.cancel()
                 return
             except PortError as error:
                 log.warning("%s: taking the door anew: %s", self._stream, error)

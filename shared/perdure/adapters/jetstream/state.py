@@ -73,7 +73,11 @@ class JetStreamState:
                 on_change(message.data)
 
         notices = self._subjects.state_notice(workflow_id)
-        return Listening(await self._link.subscribe(notices, forward))
+        listening = Listening(await self._link.subscribe(notices, forward))
+        # A connection's words are taken in order: once this is answered, the server has the other.
+        key = self._subjects.state_key(workflow_id)
+        await self._link.last_message(self._subjects.state_stream, key, leader=False)
+        return listening
 
     async def scan(self) -> AsyncIterator[tuple[bytes, int]]:
         """An entry that changes during the scan may come twice, the second time with its newer

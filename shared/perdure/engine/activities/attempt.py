@@ -121,8 +121,10 @@ class Attempt:
 
     # ------------------------------------------------------------ from outside
 
-    def request_cancel(self) -> None:
-        """The workflow wants it cancelled: the code may take its time, or refuse."""
+    def request_cancel(self, *, unheard: bool = False) -> None:
+        """The workflow wants it cancelled: the code may take its time, or refuse. ``unheard``:
+        nobody waits for its outcome."""
+        self._dropped = self._dropped or unheard
         if not self.cancel_requested:
             self.cancel_requested = True
             self._stop(ActivityCancellationDetails(cancel_requested=True))
@@ -284,7 +286,7 @@ class Attempt:
             self._deadlines.close()
         if self._grace is not None:
             self._grace.cancel()
-        if self._work is not None and not self._work.done() and self._is_cancellable_task:
+        if self._work is not None and not self.abandoned and self._is_cancellable_task:
             self._work.cancel()
         await self._heartbeats.close()
 

@@ -98,7 +98,9 @@ class Cancellations:
             return
         if current is not None and current.seq == attempt.held.message.seq:
             return
-        if current is not None and _is_cancel(current.data):
+        if current is None:
+            attempt.request_cancel(unheard=True)
+        elif _is_cancel(current.data):
             attempt.request_cancel()
         else:
             attempt.drop()

@@ -156,9 +156,8 @@ class Retrying:
             try:
                 await self._backend.tasks.replace(held.key, data, seq=seq)
             except Conflict:
-                current = await self._backend.tasks.current(held.key)
                 # An answer may have been lost: then what is there is our own.
-                return None if current is None or current.data == data else current
+                return await self._backend.tasks.current(held.key)
             return None
 
         return await insist(held, "replace a task", swap)

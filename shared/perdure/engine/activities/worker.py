@@ -80,6 +80,7 @@ class ActivityWorker:
         self._own_threads = threads if executor is None else None
         self._running: dict[tuple[str, int], Attempt] = {}
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._stopped = asyncio.Event()
         self._is_started = False
         self._started_at = 0
@@ -180,7 +181,7 @@ class ActivityWorker:
         try:
             await self._close_queue()
             self._flag.set()
-            await self._handled(self._grace)
+            await self._grace_over()
             for attempt in list(self._running.values()):
                 attempt.shut_down()
             await self._handled(GRACE + _LAST_WORDS)
@@ -188,6 +189,10 @@ class ActivityWorker:
                 _logger.warning("%d tasks are left to their leases", len(self._handlers))
         finally:
             await self._end()
+
+    def hurry(self) -> None:
+        """End the grace of a shutdown now: what still runs is cancelled and put back."""
+        self._hurried.set()
 
     async def kill(self) -> None:
         """Stop as a crash would: nothing is reported, put back or said. Leases run out."""
@@ -200,6 +205,19 @@ class ActivityWorker:
                 await self._subscription.close()
             except PortError as error:
                 _logger.warning("could not close the queue: %s", error)
+
+    async def _grace_over(self) -> None:
+        """What runs has ended, or its grace has."""
+        loop = asyncio.get_running_loop()
+        waiting = {
+            loop.create_task(self._handled(self._grace)),
+            loop.create_task(self._hurried.wait()),
+        }
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     async def _handled(self, seconds: float) -> None:
         if self._handlers and seconds > 0:

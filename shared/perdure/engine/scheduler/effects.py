@@ -43,15 +43,15 @@ async def perform(
 ) -> None:
     """Returns once everything ``commands`` ask for is stored. Closes are not performed here."""
     beginnings: list[Coroutine[Any, Any, None]] = []
-    desk = _Desk(context, address, live, record_seq, again)
+    dispatch = _Dispatch(context, address, live, record_seq, again)
     for command in commands:
         match command:
             case ScheduleActivity():
-                beginnings.append(desk.schedule(command))
+                beginnings.append(dispatch.schedule(command))
             case RetryActivity():
-                beginnings.append(desk.retry(command))
+                beginnings.append(dispatch.retry(command))
             case StartTimer():
-                beginnings.append(desk.start_timer(command))
+                beginnings.append(dispatch.start_timer(command))
             case _:
                 continue
     if beginnings:
@@ -115,7 +115,7 @@ async def dead_letter_garbage(context: Context, address: Address, items: Sequenc
             )
 
 
-class _Desk:
+class _Dispatch:
     """One record's effects."""
 
     def __init__(

@@ -141,8 +141,7 @@ class Scheduler:
         while True:
             await asyncio.sleep(self.context.backend.lease / 3 / SECOND)
             for lane in list(self._lanes.values()):
-                if lane.held:
-                    lane.extend_leases()
+                lane.extend_leases()
 
     # partitions
 

@@ -1,0 +1,165 @@
+"""One turn: apply, commit one record, perform its commands, acknowledge (rules 1, 3 and 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import msgspec
+
+from perdure.core.records import Record, encode_record
+from perdure.core.state import StateEntry
+from perdure.engine.history import HistoryGone, Turn, load_history
+from perdure.engine.payloads import INLINE_LIMIT, blob_prefix, may_hold_ref
+from perdure.engine.scheduler import closing
+from perdure.engine.scheduler.context import logger
+from perdure.engine.scheduler.desk import Desk
+from perdure.engine.scheduler.effects import dead_letter_garbage, perform, together
+from perdure.engine.scheduler.live import Item, LiveRun
+from perdure.ports.addresses import Stored
+from perdure.ports.errors import Conflict, PortError, UnknownOutcome
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+_MARK_AFTER = 1.0
+
+
+async def apply(desk: Desk, live: LiveRun, items: Iterable[Item]) -> None:
+    """Run the code on ``items`` until it ends; what comes after its end stays pending."""
+    for item in items:
+        if live.instance.close is not None:
+            return
+        event = item.event
+        if event is not None:
+            if may_hold_ref(item.data):
+                owner = desk.address.workflow_id
+                event = await desk.context.payloads.restore_event(event, owner=owner)
+            live.commands += live.instance.apply(event, timestamp=item.timestamp)
+        live.unrecorded.append(item)
+
+
+async def commit(desk: Desk, live: LiveRun) -> None:
+    """Record what was applied and decided, and do as decided.
+
+    Raises Conflict when another owner recorded something first, or nobody knows.
+    """
+    items = live.unrecorded
+    record, data = await _record(desk, live, items)
+    try:
+        seq = await desk.context.backend.log.commit(desk.address, data, after=live.tip)
+    except UnknownOutcome as error:
+        raise Conflict(str(error)) from error
+    stored = Stored(seq, desk.context.backend.clock.now(), data)
+    turn = Turn(record, stored, [item.as_applied() for item in items])
+    live.committed(turn)
+    desk.tip = seq
+    desk.context.observer.turn(
+        live.started.workflow_type, events=len(items), commands=len(record.commands)
+    )
+    if record.close is not None:
+        await _close(desk, live, turn, items)
+        return
+    live.cut = 0
+    await _effects(desk, live, turn, items)
+    desk.ack(items)
+
+
+async def _record(desk: Desk, live: LiveRun, items: list[Item]) -> tuple[Record, bytes]:
+    record = Record(
+        run=live.run,
+        k=live.k,
+        applied=[item.seq for item in items],
+        commands=live.commands,
+        trail=live.trail,
+        build=desk.context.options.build,
+    )
+    data = encode_record(record)
+    if len(data) > INLINE_LIMIT:
+        prefix = blob_prefix(desk.address.workflow_id, live.run, f"r{live.k}")
+        moved = await desk.context.payloads.offload_commands(record.commands, prefix)
+        record = msgspec.structs.replace(record, commands=moved)
+        data = encode_record(record)
+    return record, data
+
+
+async def _effects(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> None:
+    """Perform what was committed, for as long as it takes: nothing else may happen before."""
+    again = False
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            await dead_letter_garbage(desk.context, desk.address, items)
+            performed = perform(
+                desk.context,
+                desk.address,
+                live,
+                turn.record.commands,
+                record_seq=turn.stored.seq,
+                again=again,
+            )
+            if turn.record.k:
+                await performed
+            else:
+                announced = closing.announce_start(desk.context, desk.address, live)
+                await together([announced, performed])
+                _mark_soon(desk, live)
+            return
+        except PortError as error:
+            desk.context.observer.failed(error)
+            logger.warning("workflow %r: %r; trying again", desk.address.workflow_id, error)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+        again = True
+
+
+async def _close(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> None:
+    late = await closing.late_events(
+        desk.context,
+        desk.address,
+        run=live.run,
+        start_seq=live.start_seq,
+        cut=live.cut or turn.stored.seq,
+        named=live.named,
+    )
+    if late:
+        # The record is void: the log says so to whoever reads it next, this lane first.
+        desk.drop_and_load()
+        return
+    await dead_letter_garbage(desk.context, desk.address, items)
+    turns = await _all_turns(desk, live)
+    await closing.end(
+        desk.context,
+        desk.address,
+        started=live.started,
+        started_at=live.started_at,
+        closing=turn,
+        turns=turns[:-1],
+        revision=live.revision,
+    )
+    desk.ended = live.run
+    desk.ack(items)
+    desk.drop()
+
+
+async def _all_turns(desk: Desk, live: LiveRun) -> list[Turn]:
+    if live.turns is not None:
+        return live.turns
+    history = await load_history(desk.context.backend.log, desk.address, run=live.run)
+    if history is None:
+        raise HistoryGone
+    return history.all_turns
+
+
+def _mark_soon(desk: Desk, live: LiveRun) -> None:
+    """A run that lives longer than a moment is marked in STATE as under way; most never are."""
+
+    def mark() -> None:
+        desk.mark_at = None
+        if desk.live is live:
+            entry = closing.open_entry(desk.address, live.started, live.started_at, k=live.k - 1)
+            desk.context.background(write(entry))
+
+    async def write(entry: StateEntry) -> None:
+        live.revision = await closing.write_forward(desk.context, entry, revision=live.revision)
+
+    if desk.mark_at is None:
+        desk.mark_at = asyncio.get_running_loop().call_later(_MARK_AFTER, mark)
