@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,7 +176,7 @@ def _count(history: WorkflowHistory, kind: str) -> int:
 
 
 @asynccontextmanager
-async def jetstream(url: str) -> AsyncIterator[JetStreamContext]:
+async def jetstream(url: str) -> AsyncGenerator[JetStreamContext]:
     """JetStream as any program sees it: plain nats-py, nothing of perdure."""
     connection = await nats.connect(url)
     try:

@@ -95,9 +95,7 @@ class ResearchWorkflow:
         questions = await self.ask(f"Generate 5 research questions about {topic}")
 
         workflow.logger.info("Waiting for the approval of the questions")
-        approved = await workflow.wait_condition(
-            lambda: self.approved, timeout=timedelta(hours=24)
-        )
+        approved = await workflow.wait_condition(lambda: self.approved, timeout=timedelta(hours=24))
         if not approved:
             return {"status": "timeout", "questions": questions}
 

@@ -7,7 +7,7 @@ the first N requests with 503, for watching retries.
 import argparse
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -51,19 +51,23 @@ class LLMServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: LLMServer
     timeout = 5
+
+    @property
+    def owner(self) -> LLMServer:
+        assert isinstance(self.server, LLMServer)
+        return self.server
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path != "/v1/chat/completions":
             self.reply(404, {"error": {"message": f"no such path: {self.path}"}})
-        elif self.server.failures > 0:
-            self.server.failures -= 1
+        elif self.owner.failures > 0:
+            self.owner.failures -= 1
             self.reply(503, {"error": {"message": "overloaded"}})
         else:
             prompt = body["messages"][-1]["content"]
-            self.server.prompts.append(prompt)
+            self.owner.prompts.append(prompt)
             self.reply(200, _completion(body["model"], answer(prompt)))
 
     def reply(self, status: int, content: dict[str, Any]) -> None:
@@ -96,7 +100,7 @@ def _completion(model: str, text: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(*, port: int = 0, failures: int = 0) -> Iterator[LLMServer]:
+def serving(*, port: int = 0, failures: int = 0) -> Generator[LLMServer]:
     """The server in a thread of its own, on any free port unless told."""
     server = LLMServer(port, failures=failures)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

@@ -7,9 +7,9 @@ import asyncio
 import sys
 
 from expense_approval import ExpenseApprovalWorkflow
-from scripts.connection import connect
 
 from perdure.common import WorkflowIDConflictPolicy
+from scripts.connection import connect
 
 
 async def main(expense_id: str) -> None:

@@ -2,7 +2,7 @@
 
 In the directory ``examples``, each in a terminal of its own::
 
-    perdure dev --no-worker                          # or any NATS server, and `perdure gateway`
+    perdure dev                        # without code: a NATS server, and the durable front door
     python -m scripts.run_worker
     python -m scripts.start_order order-1
     python -m scripts.approve_expense exp-1
@@ -16,9 +16,9 @@ import logging
 
 import expense_approval
 import order_saga
-from scripts.connection import connect
 
 from perdure.worker import Worker
+from scripts.connection import connect
 
 
 async def main() -> None:

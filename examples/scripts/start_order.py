@@ -7,9 +7,9 @@ import asyncio
 import sys
 
 from order_saga import OrderSagaWorkflow
-from scripts.connection import connect
 
 from perdure.client import WorkflowFailureError
+from scripts.connection import connect
 
 
 async def main(order_id: str) -> int:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
-from showcase.processes import Running
 from side_effects import Effect
 
 from perdure.client import WorkflowHistory
+from showcase.processes import Running
 
 _WIDTH: Final = 100
 _STYLES: Final = {
@@ -146,7 +146,10 @@ def describe(row: dict[str, Any]) -> tuple[str, str]:
             return f"schedule {row['activity_type']}", _values(row.get("args", []))
         case "activity_completed":
             tries = f" (attempt {row['attempt']})" if row["attempt"] > 1 else ""
-            return f"{row['activity_type']} completed", f"{_value(row.get('result'))}{tries}".strip()
+            return (
+                f"{row['activity_type']} completed",
+                f"{_value(row.get('result'))}{tries}".strip(),
+            )
         case "activity_failed":
             return f"{row['activity_type']} failed", row["failure"]["message"]
         case "workflow_signaled":

@@ -22,7 +22,7 @@ from perdure.ports.log import Subscription
 from perdure.testing import virtual_time
 from perdure.testing.contracts import Check
 
-LEASE = timedelta(seconds=2)
+LEASE = timedelta(seconds=1)
 _namespaces = itertools.count(1)
 
 

@@ -45,7 +45,9 @@ def test_from_questions_to_a_report(outside: "Outside", llm: LLMServer) -> None:
             asked = [line for line in questions.split("\n") if line.strip()]
             assert len(asked) == 5 < len(questions.split("\n"))
             assert [item["question"] for item in result["answers"]] == asked
-            assert all(item["answer"] in research.search(item["question"]) for item in result["answers"])
+            assert all(
+                item["answer"] in research.search(item["question"]) for item in result["answers"]
+            )
             assert result["report"].startswith("Report\n- What causes tides? ")
             assert len(await w.ask(topic, "get_messages")) == 7
 

@@ -7,7 +7,7 @@ and a virtual week of idle processes beating their hearts would take minutes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
@@ -58,15 +58,9 @@ class ExampleWorld(World):
         await self.switch_on()
         await asyncio.sleep(30)
 
-    async def until(self, workflow_id: str, name: str, wanted: Any) -> None:
-        """Wait until a query gives ``wanted``."""
-        async with asyncio.timeout(3_600):
-            while await self.ask(workflow_id, name) != wanted:
-                await asyncio.sleep(0.01)
-
 
 @asynccontextmanager
-async def example_world(module: ModuleType) -> AsyncIterator[ExampleWorld]:
+async def example_world(module: ModuleType) -> AsyncGenerator[ExampleWorld]:
     """Everything that ``module`` defines, served by one scheduler and one worker."""
     world = ExampleWorld(App.from_modules([module.__name__]))
     await world.switch_on()

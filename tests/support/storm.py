@@ -90,7 +90,9 @@ def faults(level: float) -> dict[Fault, float]:
     }
 
 
-async def storm(seed: int, *, level: float = 1.0, workflows: int = 6, letters: int = 3) -> FaultPlan:
+async def storm(
+    seed: int, *, level: float = 1.0, workflows: int = 6, letters: int = 3
+) -> FaultPlan:
     """Run one seed to its end; raises AssertionError for a broken promise."""
     FINISHED.clear()
     chance = random.Random(seed)
@@ -115,7 +117,10 @@ async def storm(seed: int, *, level: float = 1.0, workflows: int = 6, letters: i
         part.begin(f"part-{position}")
     try:
         ids = [await one.start("Errand", letters, id=f"errand-{i}") for i in range(workflows)]
-        senders = [asyncio.create_task(_post(one, i, letters, random.Random(seed * 97 + n))) for n, i in enumerate(ids)]
+        senders = [
+            asyncio.create_task(_post(one, i, letters, random.Random(seed * 97 + n)))
+            for n, i in enumerate(ids)
+        ]
         await asyncio.gather(*senders)
         for patience in (600, 600):
             try:
@@ -138,7 +143,9 @@ async def storm(seed: int, *, level: float = 1.0, workflows: int = 6, letters: i
     doubled = {k: n for k, n in FINISHED.items() if n > 1}
     total = sum(n - 1 for n in doubled.values())
     reported_lost = sum(n for (_, call), n in plan.met.items())
-    assert total <= deaths + reported_lost, f"more activities ran twice than faults explain: {doubled}"
+    assert total <= deaths + reported_lost, (
+        f"more activities ran twice than faults explain: {doubled}"
+    )
     return plan
 
 
@@ -152,7 +159,9 @@ async def _judge(one: World, workflow_id: str, letters: int) -> None:
     entry = await one.closed(workflow_id)
     assert entry.status is Status.COMPLETED, f"{workflow_id}: {entry.status} {entry.failure}"
     result = one.converter.from_payload(entry.result)
-    assert result[:2] == ["a", "b"] and result[2] >= 3 and result[3] == "d", f"{workflow_id}: {result}"
+    assert result[:2] == ["a", "b"] and result[2] >= 3 and result[3] == "d", (
+        f"{workflow_id}: {result}"
+    )
     # An owner that dies between two signals may swap them; without a fault they keep their order.
     assert sorted(result[4]) == list(range(letters)), f"{workflow_id}: signals {result[4]}"
     history = await one.history(workflow_id)
@@ -168,7 +177,7 @@ async def _judge(one: World, workflow_id: str, letters: int) -> None:
         converter=one.converter,
     )
     for turn in history.all_turns:
-        replayed.replay([(e.seq, e.timestamp, e.event) for e in turn.events], turn.record.commands)
+        replayed.replay([(e.seq, e.timestamp, e.event) for e in turn.events], turn.record.commands, joined=turn.record.joined)
     _timers_were_never_early(history.all_turns)
 
 

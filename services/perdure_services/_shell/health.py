@@ -41,10 +41,12 @@ class HealthServer:
             try:
                 self._server = await asyncio.start_server(self._serve, self._host, port)
             except OSError as error:
-                if self._any_port and error.errno == errno.EADDRINUSE:
+                taken = error.errno == errno.EADDRINUSE
+                if self._any_port and taken:
                     continue
+                why = "is taken" if taken else f"cannot be used ({error.strerror})"
                 raise Refused(
-                    f"the health port {self._host}:{port} cannot be used ({error.strerror}): "
+                    f"the health port {self._host}:{port} {why}: "
                     "choose another with --health-port (PERDURE_HEALTH_PORT), 0 for none"
                 ) from error
             self.port = port

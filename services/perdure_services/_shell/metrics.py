@@ -6,7 +6,14 @@ that nobody who may start workflows can fill the memory of whoever scrapes.
 
 from typing import Final
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    REGISTRY,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from perdure.engine.activities.intake import AttemptReport
 from perdure.engine.scheduler.observing import Observer
@@ -15,6 +22,9 @@ OTHER: Final = "other"
 _SECOND: Final = 1e9
 _MOST: Final = 200
 _BUCKETS: Final = (0.005, 0.02, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800, 7_200)
+
+# They double the number of series, and nobody reads them.
+disable_created_metrics()
 
 _closed = Counter("perdure_workflows_closed", "Runs that ended.", ["workflow_type", "status"])
 _turns = Counter("perdure_workflow_turns", "Records committed.", ["workflow_type"])

@@ -24,7 +24,7 @@ from perdure_services._shell.settings import ServiceSettings
 
 _LAST_WORDS: Final = 15.0
 """Seconds beyond the grace in which everything must have ended."""
-_ONE_TRY: Final = 5.0
+_ONE_TRY: Final = 2.0
 _PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 5.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -47,7 +47,7 @@ class Shell:
         self._on_ready = on_ready
         self._name = "+".join(service.name for service in services)
         self._running: list[Running] = []
-        self._trouble = "still connecting"
+        self._trouble = f"still connecting to {settings.connect_options().addresses}"
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
         self._works = False

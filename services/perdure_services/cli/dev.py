@@ -105,7 +105,10 @@ def _run(
         async with AsyncExitStack() as stack:
             chosen = settings
             if embedded is not None:
-                await stack.enter_async_context(embedded)
+                try:
+                    await stack.enter_async_context(embedded)
+                except OSError as error:
+                    raise Refused(f"{data} cannot hold the data: {error}") from error
                 chosen = settings.reaching(embedded.url)
 
             def ready(health: HealthServer) -> None:

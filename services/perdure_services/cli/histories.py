@@ -74,7 +74,7 @@ def _detail(name: str, value: Any) -> str:
     if name == "args":
         return f"({', '.join(compact(item, 60) for item in value)})"
     if name == "failure" or name == "last_failure":
-        return _failure(value)
+        return failure_line(value)
     if name in _DURATIONS and isinstance(value, int):
         return f"{name}={shown_duration(value / SECOND)}"
     if isinstance(value, str):
@@ -82,12 +82,15 @@ def _detail(name: str, value: Any) -> str:
     return f"{name}={compact(value)}"
 
 
-def _failure(value: dict[str, Any]) -> str:
+def failure_line(value: dict[str, Any]) -> str:
+    """A failure and those causes that its text does not tell already, on one line."""
     words: list[str] = []
     link: Any = value
     while isinstance(link, dict):
         failure = cast("dict[str, Any]", link)
         kind = failure.get("type")
-        words.append(f"{kind}: {failure['message']}" if kind else str(failure["message"]))
+        text = f"{kind}: {failure['message']}" if kind else str(failure["message"])
+        if not words or text not in words[-1]:
+            words.append(text)
         link = failure.get("cause")
     return " ← ".join(words)

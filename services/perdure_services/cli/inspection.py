@@ -9,11 +9,10 @@ from rich.text import Text
 
 from perdure.client import WorkflowExecutionDescription, WorkflowHistory
 from perdure.core.durations import to_datetime
-from perdure.core.failures import Failure
 from perdure.core.state import StateEntry, Status, decode_state
 from perdure_services._shell.errors import Refused
 from perdure_services.cli.commands import Session, command
-from perdure_services.cli.histories import history_table
+from perdure_services.cli.histories import failure_line, history_table
 from perdure_services.cli.output import (
     err,
     out,
@@ -164,7 +163,7 @@ def _print_description(found: WorkflowExecutionDescription) -> None:
     if found.blocked:
         rows.append(("blocked", found.blocked))
     if found.failure:
-        rows.append(("failure", failure_line(found.failure)))
+        rows.append(("failure", failure_line(msgspec.to_builtins(found.failure))))
     rows.extend((f"memo {name}", str(value)) for name, value in found.memo_values.items())
     rows.extend((name, str(value)) for name, value in found.search_attributes.items())
     for name, value in rows:
@@ -184,7 +183,9 @@ def _print_pending(found: WorkflowExecutionDescription) -> None:
                 Text(one.task_queue),
                 f"{one.attempt}{most}{' cancelling' if one.cancel_requested else ''}",
                 shown_age(to_datetime(one.scheduled_at)) if one.scheduled_at else "",
-                Text(failure_line(one.last_failure)) if one.last_failure else "",
+                Text(failure_line(msgspec.to_builtins(one.last_failure)))
+                if one.last_failure
+                else "",
             )
         out.print()
         print_table(made)
@@ -194,16 +195,6 @@ def _print_pending(found: WorkflowExecutionDescription) -> None:
             made.add_row(str(timer.n), timer.purpose, shown_time(to_datetime(timer.due)))
         out.print()
         print_table(made)
-
-
-def failure_line(failure: Failure) -> str:
-    """A failure and its causes on one line."""
-    words: list[str] = []
-    link: Failure | None = failure
-    while link is not None:
-        words.append(f"{link.type}: {link.message}" if link.type else link.message)
-        link = link.cause
-    return " ← ".join(words)
 
 
 def _raw(found: WorkflowHistory) -> list[dict[str, Any]]:

@@ -61,6 +61,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     activities: list[PendingActivity] = []
     timers: list[PendingTimer] = []
     history_length: int = 0
+    unhandled_signals: list[str] = []
+    workers: dict[str, int] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,9 @@ class WorkflowExecutionDescription:
     history_length: int = 0
     pending_activities: Sequence[PendingActivity] = ()
     pending_timers: Sequence[PendingTimer] = ()
+    unhandled_signals: Sequence[str] = ()
+    workers: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Live activity workers of each task queue that a pending activity is on."""
     blocked: str = ""
     failure: Failure | None = None
     first_run_id: str = ""
@@ -120,6 +125,8 @@ def describe_entry(
         history_length=waiting.history_length if waiting else 0,
         pending_activities=tuple(waiting.activities) if waiting else (),
         pending_timers=tuple(waiting.timers) if waiting else (),
+        unhandled_signals=tuple(waiting.unhandled_signals) if waiting else (),
+        workers=waiting.workers if waiting else {},
         blocked=entry.blocked,
         failure=entry.failure,
         first_run_id=entry.first_run or entry.run,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from perdure.core.errors import InvalidInputError, SerializationError
+from perdure.core.errors import InvalidInputError
 from perdure.core.payloads import Payload, PayloadConverter
 
 
@@ -36,7 +36,8 @@ class Signature:
             hint = self.types[position] if position < len(self.types) else Any
             try:
                 values.append(converter.from_payload(payload, hint))
-            except SerializationError as error:
+            except Exception as error:
+                # A user's own converter may raise anything.
                 raise InvalidInputError(
                     f"{what}: argument {position + 1} does not fit: {error}",
                     field=f"args[{position}]",

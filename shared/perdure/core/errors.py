@@ -25,7 +25,7 @@ The texts say what happened and what to do. Names and fields follow Temporal's P
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 
 class PerdureError(Exception):
@@ -295,11 +295,17 @@ class UnavailableError(PerdureError):
 
 
 def is_cancelled_exception(error: BaseException) -> bool:
-    """Whether ``error`` is a cancellation, or an activity or child error caused by one."""
+    """Whether ``error`` is a cancellation, an activity or child error caused by one, or a group of
+    nothing else (what a TaskGroup makes of several)."""
     if isinstance(error, CancelledError):
         return True
     if isinstance(error, ActivityError | ChildWorkflowError):
         return isinstance(error.cause, CancelledError)
+    if isinstance(error, BaseExceptionGroup):
+        return all(
+            is_cancelled_exception(one)
+            for one in cast("BaseExceptionGroup[BaseException]", error).exceptions
+        )
     # asyncio.CancelledError is concurrent.futures' on the way in; its name is enough here, since
     # the core may not import asyncio.
     return any(

@@ -139,6 +139,10 @@ Event = (
 )
 
 
+OUTSIDE: Final = (WorkflowSignaled, WorkflowCancelRequested, WorkflowTerminateRequested)
+"""What outsiders may send to a run."""
+
+
 def identity(event: Event) -> str:
     """What makes two events the same event, whatever their source."""
     match event:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from typing import Any, Literal
+from datetime import timedelta
+from enum import IntEnum
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -52,15 +54,32 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def to_failure(error: BaseException, converter: PayloadConverter, depth: int = 0) -> Failure:
-    """``error`` and its causes as a failure. Never raises: details that cannot be encoded become
-    their ``repr``."""
-    nested = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    """``error`` and its causes as a failure that decodes again. Never raises: user code fills these
+    fields, so details that cannot be encoded become their ``repr``, and an error whose own fields
+    raise keeps its text and its type's name."""
+    nested = _nested(error)
     cause = (
         to_failure(nested, converter, depth + 1)
         if nested is not None and depth < MAX_CAUSES
         else None
     )
-    stack = getattr(error, "stack_trace", "") or _stack(error)
+    try:
+        return _failure(error, cause, converter)
+    except Exception:  # noqa: BLE001
+        text = _clip(_text(error), MAX_MESSAGE)
+        return Failure(message=text, type=type(error).__name__, stack=_stack(error), cause=cause)
+
+
+def _nested(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not None:
+        return error.__cause__
+    if isinstance(error, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return None if error.__suppress_context__ else error.__context__
+
+
+def _failure(error: BaseException, cause: Failure | None, converter: PayloadConverter) -> Failure:
+    stack = _string(getattr(error, "stack_trace", "")) or _stack(error)
     message = getattr(error, "message", None)
     text = _clip(message if isinstance(message, str) else _text(error), MAX_MESSAGE)
     match error:
@@ -68,11 +87,11 @@ def to_failure(error: BaseException, converter: PayloadConverter, depth: int = 0
             delay = error.next_retry_delay
             return Failure(
                 message=text,
-                type=error.type or "",
+                type=_string(error.type),
                 stack=stack,
                 details=_encode_all(error.details, converter),
-                non_retryable=error.non_retryable,
-                next_retry_delay=None if delay is None else nanoseconds(delay),
+                non_retryable=bool(error.non_retryable),
+                next_retry_delay=nanoseconds(delay) if isinstance(delay, timedelta) else None,
                 category=int(error.category),
                 cause=cause,
             )
@@ -100,26 +119,26 @@ def to_failure(error: BaseException, converter: PayloadConverter, depth: int = 0
             )
         case errors.ServerError():
             return Failure(
-                message=text, kind="server", non_retryable=error.non_retryable, cause=cause
+                message=text, kind="server", non_retryable=bool(error.non_retryable), cause=cause
             )
         case errors.ActivityError():
             return Failure(
                 message=text,
                 kind="activity",
-                activity_type=error.activity_type,
-                activity_id=error.activity_id,
-                attempt=error.attempt,
+                activity_type=_string(error.activity_type),
+                activity_id=_string(error.activity_id),
+                attempt=int(error.attempt),
                 retry_state=int(error.retry_state or 0),
-                identity=error.identity,
+                identity=_string(error.identity),
                 cause=cause,
             )
         case errors.ChildWorkflowError():
             return Failure(
                 message=text,
                 kind="child_workflow",
-                workflow_id=error.workflow_id,
-                run_id=error.run_id,
-                workflow_type=error.workflow_type,
+                workflow_id=_string(error.workflow_id),
+                run_id=_string(error.run_id),
+                workflow_type=_string(error.workflow_type),
                 retry_state=int(error.retry_state or 0),
                 cause=cause,
             )
@@ -127,9 +146,9 @@ def to_failure(error: BaseException, converter: PayloadConverter, depth: int = 0
             return Failure(
                 message=text,
                 kind="already_started",
-                workflow_id=error.workflow_id,
-                workflow_type=error.workflow_type,
-                run_id=error.run_id or "",
+                workflow_id=_string(error.workflow_id),
+                workflow_type=_string(error.workflow_type),
+                run_id=_string(error.run_id),
                 cause=cause,
             )
         case _ if errors.is_cancelled_exception(error):
@@ -148,8 +167,8 @@ def to_exception(failure: Failure, converter: PayloadConverter) -> errors.Failur
 
 
 def _exception(failure: Failure, converter: PayloadConverter) -> errors.FailureError:
-    details = [converter.from_payload(item) for item in failure.details]
-    state = errors.RetryState(failure.retry_state) if failure.retry_state else None
+    details = _decode_all(failure.details, converter)
+    state = known(errors.RetryState, failure.retry_state, None)
     match failure.kind:
         case "application":
             return errors.ApplicationError(
@@ -162,14 +181,18 @@ def _exception(failure: Failure, converter: PayloadConverter) -> errors.FailureE
                     if failure.next_retry_delay is None
                     else to_timedelta(failure.next_retry_delay)
                 ),
-                category=errors.ApplicationErrorCategory(failure.category),
+                category=known(
+                    errors.ApplicationErrorCategory,
+                    failure.category,
+                    errors.ApplicationErrorCategory.UNSPECIFIED,
+                ),
             )
         case "canceled":
             return errors.CancelledError(failure.message, *details)
         case "terminated":
             return errors.TerminatedError(failure.message, *details)
         case "timeout":
-            kind = errors.TimeoutType(failure.timeout) if failure.timeout else None
+            kind = known(errors.TimeoutType, failure.timeout, None)
             return errors.TimeoutError(failure.message, type=kind, last_heartbeat_details=details)
         case "server":
             return errors.ServerError(failure.message, non_retryable=failure.non_retryable)
@@ -196,9 +219,19 @@ def _exception(failure: Failure, converter: PayloadConverter) -> errors.FailureE
             )
 
 
+def known[E: IntEnum, D](kind: type[E], value: int, default: D) -> E | D:
+    """``value`` as a member of ``kind``; ``default`` for 0 and for what a newer build added."""
+    return kind(value) if value in kind else default
+
+
+def _string(value: object) -> str:
+    return _clip(str(value), MAX_MESSAGE) if value else ""
+
+
 def _text(error: BaseException) -> str:
     try:
-        return str(error) or type(error).__name__
+        # A text may be of a class of its own.
+        return f"{error}" or type(error).__name__
     except Exception as broken:  # noqa: BLE001
         return f"{type(error).__name__} (its text raised {type(broken).__name__})"
 
@@ -219,6 +252,17 @@ def _encode_all(values: Sequence[Any], converter: PayloadConverter) -> list[Payl
     for value in values:
         try:
             encoded.append(converter.to_payload(value))
-        except errors.SerializationError:
-            encoded.append(converter.to_payload(repr(value)))
+        except Exception:  # noqa: BLE001
+            encoded.append(converter.to_payload(_clip(repr(value), MAX_MESSAGE)))
     return encoded
+
+
+def _decode_all(details: Sequence[Payload], converter: PayloadConverter) -> list[Any]:
+    decoded: list[Any] = []
+    for payload in details:
+        try:
+            decoded.append(converter.from_payload(payload))
+        except Exception:  # noqa: BLE001
+            # The failure matters more than a detail that nobody here can read.
+            decoded.append(payload)
+    return decoded

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from perdure.core.commands import ScheduleActivity
-from perdure.core.errors import ActivityError, CancelledError, ReadOnlyContextError, RetryState
-from perdure.core.failures import Failure, to_exception
+from perdure.core.errors import ActivityError, CancelledError, RetryState
+from perdure.core.failures import Failure, known, to_exception
 from perdure.core.host import ActivityCancellationType, ActivityRequest
 from perdure.core.info import Info
 from perdure.core.ledger import Ledger, OpenActivity
@@ -28,7 +28,6 @@ class RunHost:
         self.instance = obj
         self.converter = converter
         self.is_replaying = False
-        self.is_read_only = False
         self.random: Random = seeded(info.run_id)
         self.cancellation_reason: str | None = None
         self.history_length = 0
@@ -36,7 +35,8 @@ class RunHost:
         self.queues: dict[int, str] = {}
         self.unhandled: deque[dict[str, Any]] = deque(maxlen=16)
         self._ledger = ledger
-        self._conditions: list[tuple[Callable[[], bool], Future[bool]]] = []
+        self._conditions: dict[int, tuple[Callable[[], bool], Future[bool]]] = {}
+        self._condition_ids = 0
         self._activity_ids = 0
         self.loop = WorkflowLoop(
             self,
@@ -45,21 +45,22 @@ class RunHost:
             on_unhandled=self.unhandled.append,
         )
 
+    @property
+    def is_read_only(self) -> bool:
+        return self.loop.is_read_only
+
     def now(self) -> int:
         return self.instant
 
     # activities
 
     def start_activity(self, request: ActivityRequest) -> Awaitable[Any]:
-        self._must_be_writable("start an activity")
+        self.loop.must_be_open("start an activity")
         command = self._schedule(request)
         waiter = _ActivityWaiter(self, command, request)
-        self._ledger.activities[command.n] = waiter.open
-        self._ledger.add(command)
+        self._ledger.open_activity(waiter.open)
         self._arm_deadlines(waiter.open)
-        task = self.loop.create_task(waiter.wait(), name=f"activity-{command.n}")
-        task.add_done_callback(waiter.done)
-        return task
+        return self.loop.start_task(waiter.wait(), f"activity-{command.n}")
 
     def _schedule(self, request: ActivityRequest) -> ScheduleActivity:
         args = [self.converter.to_payload(arg) for arg in request.args]
@@ -138,7 +139,7 @@ class RunHost:
     # timers and conditions
 
     async def sleep(self, duration: int, summary: str) -> None:
-        self._must_be_writable("sleep")
+        self.loop.must_be_open("sleep")
         if duration <= 0:
             return
         done = self.loop.create_future()
@@ -151,23 +152,23 @@ class RunHost:
         try:
             await done
         finally:
-            if not self.loop_is_gone:
+            if not self.loop.is_gone:
                 self._ledger.cancel_timer(n)
 
     async def wait_condition(
         self, condition: Callable[[], bool], timeout: int | None, summary: str
     ) -> bool:
-        self._must_be_writable("wait for a condition")
+        self.loop.must_be_open("wait for a condition")
         if condition():
             return True
+        if timeout is not None and timeout <= 0:
+            return False
         met: Future[bool] = self.loop.create_future()
-        entry = (condition, met)
-        self._conditions.append(entry)
+        self._condition_ids += 1
+        number = self._condition_ids
+        self._conditions[number] = (condition, met)
         timer = 0
         if timeout is not None:
-            if timeout <= 0:
-                self._conditions.remove(entry)
-                return False
             timer = self._ledger.start_timer(
                 self.instant + timeout,
                 lambda: _resolve(met, False),
@@ -177,32 +178,26 @@ class RunHost:
         try:
             return await met
         finally:
-            if not self.loop_is_gone:
-                if entry in self._conditions:
-                    self._conditions.remove(entry)
+            if not self.loop.is_gone:
+                self._conditions.pop(number, None)
                 if timer:
                     self._ledger.cancel_timer(timer)
 
     def check_conditions(self) -> bool:
         """Wake those whose condition holds, first come first served; whether anyone woke."""
         woke = False
-        for entry in list(self._conditions):
-            condition, met = entry
+        for number, (condition, met) in list(self._conditions.items()):
             try:
-                holds = self.loop.call(condition)
-            except Exception as error:  # noqa: BLE001
-                holds = True
-                if not met.done():
-                    met.set_exception(error)
-            if holds:
-                if entry in self._conditions:
-                    self._conditions.remove(entry)
-                _resolve(met, True)
-                woke = True
+                if not self.loop.call(condition):
+                    continue
+            except BaseException as error:  # noqa: BLE001
+                _fail(met, error)
+            del self._conditions[number]
+            _resolve(met, True)
+            woke = True
         return woke
 
     def _start_loop_timer(self, handle: TimerHandle, duration: int) -> int:
-        self._must_be_writable("start a timer")
         return self._ledger.start_timer(
             self.instant + duration, lambda: self.loop.timer_is_due(handle), duration=duration
         )
@@ -210,23 +205,11 @@ class RunHost:
     def _cancel_loop_timer(self, n: int) -> None:
         self._ledger.cancel_timer(n)
 
-    loop_is_gone = False
-
     def dispose(self) -> None:
         """Drop the run from memory without another decision."""
-        self.loop_is_gone = True
-        self._must_be_writable = self._refuse_gone
+        # Cleanup code that runs now happens in no history: what it logs is no news either.
+        self.is_replaying = True
         self.loop.dispose()
-
-    def _must_be_writable(self, action: str) -> None:
-        if self.is_read_only:
-            raise ReadOnlyContextError(
-                f"While in read-only function, action attempted: {action}. "
-                "A query may only read the workflow's state."
-            )
-
-    def _refuse_gone(self, action: str) -> NoReturn:
-        raise RuntimeError(f"cannot {action}: this workflow run is being dropped from memory")
 
 
 class _ActivityWaiter:
@@ -236,19 +219,15 @@ class _ActivityWaiter:
         self._host = host
         self._request = request
         self._outcome: Future[Payload] = host.loop.create_future()
-        self._watched = False
         self.open = OpenActivity(command, self._settle)
 
     async def wait(self) -> Any:
-        self._watched = True
         cancellation = self._request.cancellation
         while True:
             try:
                 payload = await self._outcome
                 break
             except TaskCancelled:
-                if self._host.loop_is_gone:
-                    raise
                 n = self.open.command.n
                 if self._outcome.done() and not self._outcome.cancelled():
                     # The outcome was here first; a cancellation that came too late changes nothing.
@@ -257,22 +236,14 @@ class _ActivityWaiter:
                     self._outcome = self._host.loop.create_future()
                     self._host.cancel_activity(n, forget=False)
                     continue
-                self._abandon(n, cancellation)
+                if cancellation is ActivityCancellationType.ABANDON:
+                    self._host.abandon_activity(n)
+                else:
+                    self._host.cancel_activity(n, forget=True)
                 raise self._error(
                     "Activity cancelled", RetryState.CANCEL_REQUESTED
                 ) from CancelledError()
         return self._host.converter.from_payload(payload, self._request.result_type)
-
-    def _abandon(self, n: int, cancellation: ActivityCancellationType) -> None:
-        if cancellation is ActivityCancellationType.ABANDON:
-            self._host.abandon_activity(n)
-        else:
-            self._host.cancel_activity(n, forget=True)
-
-    def done(self, task: Any) -> None:
-        # A task cancelled before its first step never reached the handling above.
-        if not self._watched and not self._host.loop_is_gone:
-            self._abandon(self.open.command.n, self._request.cancellation)
 
     def _settle(self, outcome: Payload | Failure, attempt: int, retry_state: int) -> None:
         future = self._outcome
@@ -289,7 +260,7 @@ class _ActivityWaiter:
             text = f"Activity task timed out: {outcome.message} (attempt {attempt})"
         else:
             text = f"Activity task failed: {self.open.command.activity_type} after {attempt} attempt(s): {cause}"
-        error = self._error(text, RetryState(retry_state) if retry_state else None)
+        error = self._error(text, known(RetryState, retry_state, None))
         error.__cause__ = cause
         future.set_exception(error)
 
@@ -308,3 +279,13 @@ class _ActivityWaiter:
 def _resolve(future: Future[Any], value: Any) -> None:
     if not future.done():
         future.set_result(value)
+
+
+def _fail(future: Future[Any], error: BaseException) -> None:
+    if not future.done():
+        # StopIteration cannot pass through a future.
+        future.set_exception(
+            RuntimeError(f"the condition raised {error!r}")
+            if isinstance(error, StopIteration)
+            else error
+        )

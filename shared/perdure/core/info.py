@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from perdure.core.durations import to_datetime, to_timedelta
+from perdure.core.events import WorkflowStarted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
@@ -37,3 +40,27 @@ class Info:
             "workflow_id": self.workflow_id,
             "workflow_type": self.workflow_type,
         }
+
+
+def info_of(
+    started: WorkflowStarted, timestamp: int, workflow_id: str, task_queue: str, namespace: str
+) -> Info:
+    """What a run knows of itself from its start event, which stands in the log at ``timestamp``."""
+    return Info(
+        workflow_id=workflow_id,
+        run_id=started.run,
+        workflow_type=started.workflow_type,
+        task_queue=task_queue,
+        namespace=namespace,
+        start_time=to_datetime(timestamp),
+        workflow_start_time=to_datetime(timestamp),
+        attempt=started.attempt,
+        execution_timeout=to_timedelta(started.execution_timeout)
+        if started.execution_timeout
+        else None,
+        run_timeout=to_timedelta(started.run_timeout) if started.run_timeout else None,
+        first_execution_run_id=started.first_run or started.run,
+        headers=started.headers,
+        memo=started.memo,
+        search_attributes=started.search_attributes,
+    )

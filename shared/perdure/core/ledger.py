@@ -54,6 +54,7 @@ class Ledger:
         self.close: Close | None = None
         self._commands: list[Command] = []
         self._n = 0
+        self._n_before_step = 0
 
     def next_number(self) -> int:
         self._n += 1
@@ -67,7 +68,13 @@ class Ledger:
     def take(self) -> list[Command]:
         """The commands of the step that ends here."""
         commands, self._commands = self._commands, []
+        self._n_before_step = self._n
         return commands
+
+    def open_activity(self, activity: OpenActivity) -> None:
+        if self.close is None:
+            self.activities[activity.command.n] = activity
+            self._commands.append(activity.command)
 
     def start_timer(
         self,
@@ -83,8 +90,9 @@ class Ledger:
         command = StartTimer(
             n=n, due=due, duration=duration, purpose=purpose, of=of, summary=summary
         )
-        self.timers[n] = OpenTimer(command, fire)
-        self.add(command)
+        if self.close is None:
+            self.timers[n] = OpenTimer(command, fire)
+            self._commands.append(command)
         return n
 
     def cancel_timer(self, n: int) -> None:
@@ -92,11 +100,10 @@ class Ledger:
         timer = self.timers.pop(n, None)
         if timer is None:
             return
-        for position in range(len(self._commands) - 1, -1, -1):
-            if self._commands[position] is timer.command:
-                del self._commands[position]
-                return
-        self.add(CancelTimer(n=n))
+        if n > self._n_before_step:
+            self._commands.remove(timer.command)
+        else:
+            self.add(CancelTimer(n=n))
 
     def settle_activity(self, n: int) -> OpenActivity | None:
         """Close the books on activity ``n``: its deadlines go with it."""

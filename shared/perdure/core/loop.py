@@ -16,12 +16,15 @@ import asyncio
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from typing import Any, NoReturn
-from weakref import WeakSet
 
 from perdure.core.durations import MILLISECOND, SECOND
+from perdure.core.errors import ReadOnlyContextError
 from perdure.core.host import Host
+
+# In asyncio since Python 3.12, without a public name.
+_swap_current_task: Callable[[Any, Any], Any] = vars(asyncio.tasks)["_swap_current_task"]
 
 TaskCancelled = asyncio.CancelledError
 Future = asyncio.Future
@@ -43,6 +46,27 @@ class _NumberedTask(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._number
+
+
+class _Handle(asyncio.Handle):
+    """asyncio's own, made without asking the loop whether it debugs: four are made per event."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
 
 class TimerHandle(asyncio.TimerHandle):
@@ -68,54 +92,88 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._on_timer_cancelled = on_timer_cancelled
         self._on_unhandled = on_unhandled
         self._ready: deque[asyncio.Handle] = deque()
-        self._tasks: WeakSet[_NumberedTask] = WeakSet()
+        # asyncio holds tasks weakly; one that only it knows would end whenever garbage is collected.
+        self._tasks: dict[int, _NumberedTask] = {}
         self._numbers = 0
-        self._closing = False
+        self._refusal: Callable[[str], Exception] | None = None
 
     def run_ready(self) -> None:
         """Run callbacks until nothing is ready."""
         ready = self._ready
-        outer = events._get_running_loop()
-        events._set_running_loop(self)
+        if not ready:
+            return
+        outer = self._enter()
         try:
             while ready:
                 handle = ready.popleft()
-                if not handle.cancelled():
-                    self._run_one(handle)
+                if handle._cancelled:
+                    continue
+                try:
+                    handle._run()
+                except (SystemExit, KeyboardInterrupt):
+                    # The task holds the exception already; user code may not end the process.
+                    continue
         finally:
-            events._set_running_loop(outer)
+            self._leave(outer)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)`` as workflow code: with this loop running, outside any task."""
-        outer = events._get_running_loop()
-        events._set_running_loop(self)
+        outer = self._enter()
         try:
             return function(*args)
         finally:
-            events._set_running_loop(outer)
+            self._leave(outer)
+
+    def look(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Like :meth:`call`, for a function that may change nothing."""
+        before, self._refusal = self._refusal, _read_only
+        numbers = self._numbers
+        try:
+            return self.call(function, *args)
+        finally:
+            self._refusal, self._numbers = before, numbers
+
+    def must_be_open(self, action: str) -> None:
+        """Raises ReadOnlyContextError in a query, RuntimeError once the run was dropped."""
+        if self._refusal is not None:
+            raise self._refusal(action)
+
+    @property
+    def is_read_only(self) -> bool:
+        return self._refusal is _read_only
+
+    @property
+    def is_gone(self) -> bool:
+        return self._refusal is _gone
 
     def dispose(self) -> None:
         """End every coroutine of the run. Their ``finally`` blocks see a host that is gone."""
-        self._closing = True
+        self._refusal = _gone
         self._ready.clear()
-        outer = events._get_running_loop()
-        events._set_running_loop(self)
+        outer = self._enter()
         try:
-            for task in list(self._tasks):
+            for task in list(self._tasks.values()):
                 coroutine = task.get_coro()
                 if not task.done() and coroutine is not None:
                     _close_quietly(coroutine)
         finally:
-            self._ready.clear()
-            events._set_running_loop(outer)
+            self._tasks.clear()
+            self._leave(outer)
+
+    def _enter(self) -> tuple[Any, Any]:
+        """Become the running loop; returns what was, for :meth:`_leave`."""
+        outer = events._get_running_loop()
+        # Python 3.14 keeps one current task per thread, not per loop: the outer one steps back.
+        task = None if outer is None else _swap_current_task(outer, None)
+        events._set_running_loop(self)
+        return outer, task
 
     @staticmethod
-    def _run_one(handle: asyncio.Handle) -> None:
-        try:
-            handle._run()
-        except (SystemExit, KeyboardInterrupt):
-            # The task holds the exception already; user code may not end the process.
-            return
+    def _leave(before: tuple[Any, Any]) -> None:
+        outer, task = before
+        events._set_running_loop(outer)
+        if task is not None:
+            _swap_current_task(outer, task)
 
     # asyncio's contract, as far as workflow code needs it
 
@@ -125,9 +183,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        if not self._closing:
+        handle = _Handle(callback, args, self, context)
+        if self._refusal is None:
             self._ready.append(handle)
+        elif not self.is_gone:
+            # A waiter woken by a query would decide what no replay decides.
+            raise self._refusal("wake a task")
         return handle
 
     def call_later(
@@ -153,11 +214,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         args: tuple[Any, ...],
         context: Context | None,
     ) -> asyncio.TimerHandle:
+        self.must_be_open("start a timer")
         when = self.time() + max(duration, 0) / SECOND
         handle = TimerHandle(when, callback, args, self, context)
         if duration <= 0:
-            if not self._closing:
-                self._ready.append(handle)
+            self._ready.append(handle)
         else:
             handle.timer = self._on_timer(handle, duration)
         return handle
@@ -168,10 +229,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self._ready.append(handle)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        if isinstance(handle, TimerHandle) and handle.timer and not self._closing:
+        if isinstance(handle, TimerHandle) and handle.timer and not self.is_gone:
             self._on_timer_cancelled(handle.timer)
 
     def create_future(self) -> asyncio.Future[Any]:
+        if self._refusal is not None:
+            raise self._refusal("make a future")
         self._numbers += 1
         return _NumberedFuture(self._numbers, loop=self)
 
@@ -183,16 +246,27 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
         **options: Any,
     ) -> asyncio.Task[Any]:
-        if self._closing:
+        if self._refusal is not None:
             coro.close()
-            raise RuntimeError("this workflow run is being dropped from memory")
+            raise self._refusal("start a task")
         self._numbers += 1
         number = self._numbers
         task = _NumberedTask(
             coro, number, loop=self, name=name or f"task-{number}", context=context, **options
         )
-        self._tasks.add(task)
+        if not task.done():
+            self._tasks[number] = task
+            task.add_done_callback(self._task_is_done)
         return task
+
+    def start_task(self, coro: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """A task whose first step runs here and now. The caller keeps what resolves it, and with it
+        the task; nothing of its code needs to run when the run is dropped."""
+        self._numbers += 1
+        return _NumberedTask(coro, self._numbers, loop=self, name=name, eager_start=True)
+
+    def _task_is_done(self, task: Any) -> None:
+        self._tasks.pop(task._number, None)
 
     def get_debug(self) -> bool:
         return False
@@ -213,7 +287,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self.call_exception_handler(context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        if not self._closing:
+        if not self.is_gone:
             self._on_unhandled(context)
 
     # what workflow code may not do
@@ -255,10 +329,29 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         )
 
 
+def _read_only(action: str) -> Exception:
+    return ReadOnlyContextError(
+        f"While in read-only function, action attempted: {action}. "
+        "A query may only read the workflow's state."
+    )
+
+
+def _gone(action: str) -> Exception:
+    return RuntimeError(f"cannot {action}: this workflow run is being dropped from memory")
+
+
+_PATIENCE = 100
+"""Awaits that a coroutine's cleanup may reach before it is left alone."""
+
+
 def _close_quietly(coroutine: Any) -> None:
     """Close a coroutine whatever its code does about it."""
-    try:
-        coroutine.close()
-    except BaseException as error:  # noqa: BLE001
-        # A dropped instance decides nothing any more: what its cleanup raises has no reader.
-        del error
+    for _ in range(_PATIENCE):
+        try:
+            coroutine.close()
+        except BaseException as error:  # noqa: BLE001
+            # A dropped instance decides nothing any more: what its cleanup raises has no reader.
+            # Cleanup that awaits is still there; it is closed again at that await.
+            del error
+        if coroutine.cr_frame is None:
+            return

@@ -16,8 +16,8 @@ A step never raises for what user code does: failure is an output. It raises onl
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 from perdure.core import events as ev
 from perdure.core.commands import (
@@ -32,15 +32,16 @@ from perdure.core.commands import (
     TerminateWorkflow,
 )
 from perdure.core.definitions import HandlerDefinition, WorkflowDefinition
-from perdure.core.durations import to_datetime, to_timedelta
 from perdure.core.errors import (
     InvalidInputError,
+    NondeterminismError,
+    ReadOnlyContextError,
     WorkflowQueryFailedError,
     is_cancelled_exception,
 )
 from perdure.core.failures import Failure, to_failure
 from perdure.core.hosting import RunHost
-from perdure.core.info import Info
+from perdure.core.info import info_of
 from perdure.core.ledger import Ledger, OpenActivity
 from perdure.core.loop import TaskCancelled
 from perdure.core.payloads import Payload, PayloadConverter, own
@@ -67,8 +68,9 @@ class Instance:
         self.ledger = Ledger()
         self._converter = converter
         self._main: Any = None
+        self._early: list[ev.WorkflowSignaled] = []
         self._buffered: dict[str, list[ev.WorkflowSignaled]] = {}
-        info = _info(started, timestamp, workflow_id, task_queue, namespace)
+        info = info_of(started, timestamp, workflow_id, task_queue, namespace)
         self.host = RunHost(self.ledger, converter, info)
         self.host.instant = timestamp
 
@@ -86,33 +88,58 @@ class Instance:
         host = self.host
         host.instant = max(host.instant, timestamp)
         host.history_length += 1
-        if self.close is None and self._is_news(event):
-            self._apply(event)
+        if self.ledger.close is None and event.run in ("", self.run):
+            self._STEPS[type(event)](self, event)
             self._settle()
         commands = self.ledger.take()
         host.history_length += len(commands)
         return commands
 
+    def apply_together(self, events: Iterable[tuple[ev.Event, int]]) -> list[Command]:
+        """Apply outsiders' events with their timestamps as one step: every one has reached its
+        handler before the code goes on."""
+        host = self.host
+        for event, timestamp in events:
+            host.instant = max(host.instant, timestamp)
+            host.history_length += 1
+            if self.ledger.close is None and event.run in ("", self.run):
+                self._STEPS[type(event)](self, event)
+        self._settle()
+        commands = self.ledger.take()
+        host.history_length += len(commands)
+        return commands
+
     def replay(
-        self, applied: Iterable[tuple[int, int, ev.Event | None]], recorded: Sequence[Command]
+        self,
+        applied: Iterable[tuple[int, int, ev.Event | None]],
+        recorded: Sequence[Command],
+        *,
+        joined: bool = False,
     ) -> None:
         """Apply one record's events again: (sequence, timestamp, event; None for one that was
-        unreadable).
+        unreadable). ``joined``: the record has the flag of that name.
 
         Raises NondeterminismError, naming the event and both commands, when the code decides other
-        than ``recorded``. The instance is then of no further use.
+        than ``recorded``. The instance is then disposed.
         """
         self.host.is_replaying = True
+        produced: list[Command] = []
+        sequence = 0
+        items = list(applied)
+        if joined:
+            produced += self.apply_together(
+                (e, t) for _, t, e in items if isinstance(e, ev.OUTSIDE)
+            )
+        for seq, timestamp, event in items:
+            sequence = seq
+            if event is not None and not (joined and isinstance(event, ev.OUTSIDE)):
+                produced += self.apply(event, timestamp=timestamp)
         try:
-            produced: list[Command] = []
-            sequence = 0
-            for seq, timestamp, event in applied:
-                sequence = seq
-                if event is not None:
-                    produced += self.apply(event, timestamp=timestamp)
             compare(recorded, produced, event=sequence)
-        finally:
-            self.host.is_replaying = False
+        except NondeterminismError:
+            self.dispose()
+            raise
+        self.host.is_replaying = False
 
     def query(self, name: str, args: Sequence[Payload]) -> Payload:
         """The answer of a query handler, which may read and not decide.
@@ -128,76 +155,35 @@ class Instance:
         host = self.host
         if host.instance is None:
             raise WorkflowQueryFailedError("the workflow object could not be built")
-        host.is_read_only = True
+        draws = host.random.getstate()
         try:
             values = handler.signature.decode(args, self._converter, f"query {name!r}")
-            answer = host.loop.call(handler.function, host.instance, *values)
+            answer = host.loop.look(_ask, handler.function, host.instance, values)
             return self._converter.to_payload(answer)
-        except Exception as error:
+        except BaseException as error:
             raise WorkflowQueryFailedError(
                 f"query {name!r} failed: {type(error).__name__}: {error}"
             ) from error
         finally:
-            host.is_read_only = False
+            host.random.setstate(draws)
 
     def dispose(self) -> None:
         """Drop the run from memory: its coroutines end, nothing more is decided."""
         self.host.dispose()
 
-    # step 2
+    # Steps 2 and 3: one method per event. The outside's events are dropped by identity when they
+    # come again; the engine's by what is open, which an outcome of the wrong activity leaves open.
 
-    def _is_news(self, event: ev.Event) -> bool:
-        if event.run not in ("", self.run):
-            return False
-        if isinstance(event, ev.TimerFired) and self.host.instant < event.due:
-            self._rearm(event)
-            return False
+    def _is_again(self, event: ev.Event) -> bool:
         identity = ev.identity(event)
         if identity in self.ledger.seen:
-            return False
+            return True
         self.ledger.seen.add(identity)
-        return True
-
-    def _rearm(self, event: ev.TimerFired) -> None:
-        # A leader with a fast clock fired it: the schedule is used up, so ignoring it would lose it.
-        timer = self.ledger.timers.get(event.n)
-        if timer is not None:
-            self.ledger.add(timer.command)
-
-    # step 3
-
-    def _apply(self, event: ev.Event) -> None:
-        match event:
-            case ev.WorkflowStarted():
-                self._start(event)
-            case ev.WorkflowSignaled():
-                self._signal(event)
-            case ev.WorkflowCancelRequested():
-                self._cancel(event.reason)
-            case ev.WorkflowTerminateRequested():
-                failure = Failure(
-                    message=event.reason or "Workflow terminated",
-                    kind="terminated",
-                    details=event.details,
-                )
-                self.ledger.finish(TerminateWorkflow(failure=failure))
-            case ev.TimerFired():
-                timer = self.ledger.timers.pop(event.n, None)
-                if timer is not None:
-                    timer.fire()
-            case ev.ActivityStarted():
-                self._activity_started(event)
-            case ev.ActivityAttemptFailed():
-                self._activity_attempt_failed(event)
-            case ev.ActivityCompleted():
-                self._activity_ended(event, own(event.result), 0)
-            case ev.ActivityFailed():
-                self._activity_ended(event, event.failure, event.retry_state)
-            case ev.ActivityCanceled():
-                failure = Failure(message="Cancelled", kind="canceled", details=event.details)
-                self._activity_ended(event, failure, 0)
+        return False
 
     def _start(self, event: ev.WorkflowStarted) -> None:
+        if self._is_again(event):
+            return
         limits = [limit for limit in (event.run_timeout, event.execution_timeout) if limit]
         if limits:
             self._limit(min(limits))
@@ -207,10 +193,14 @@ class Instance:
             )
             init_args = args if self.definition.init_takes_args else []
             self.host.instance = self.host.loop.call(self.definition.cls, *init_args)
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             self._end(error)
             return
+        for signal in self._early:
+            self._take_signal(signal)
         self._main = self.host.loop.create_task(self._run(args), name="workflow")
+        if self.host.cancellation_reason is not None:
+            self.host.loop.call_soon(self._main.cancel)
 
     def _limit(self, limit: int) -> None:
         def expire() -> None:
@@ -224,15 +214,14 @@ class Instance:
         try:
             result = await self.definition.run(self.host.instance, *args)
             close: Close = CompleteWorkflow(result=self._converter.to_payload(result))
-        except BaseException as error:
-            if self.host.loop_is_gone:
-                raise
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001
             self._end(error)
         else:
             self.ledger.finish(close)
 
     def _end(self, error: BaseException) -> None:
-        failure = to_failure(error, self._converter)
         if self.host.cancellation_reason is not None and is_cancelled_exception(error):
             text = self.host.cancellation_reason or "Workflow cancelled"
             self.ledger.finish(CancelWorkflow(failure=Failure(message=text, kind="canceled")))
@@ -240,20 +229,33 @@ class Instance:
             stray = Failure(message="cancelled by the workflow's own code", type="CancelledError")
             self.ledger.finish(FailWorkflow(failure=stray))
         else:
-            self.ledger.finish(FailWorkflow(failure=failure))
+            self.ledger.finish(FailWorkflow(failure=to_failure(error, self._converter)))
 
-    def _cancel(self, reason: str) -> None:
-        if self.host.cancellation_reason is None:
-            self.host.cancellation_reason = reason
-            if self._main is not None:
-                self.host.loop.call_soon(self._main.cancel)
+    def _cancel(self, event: ev.WorkflowCancelRequested) -> None:
+        if self.host.cancellation_reason is not None or self._is_again(event):
+            return
+        self.host.cancellation_reason = event.reason
+        if self._main is not None:
+            self.host.loop.call_soon(self._main.cancel)
+
+    def _terminate(self, event: ev.WorkflowTerminateRequested) -> None:
+        text = event.reason or "Workflow terminated"
+        failure = Failure(message=text, kind="terminated", details=event.details)
+        self.ledger.finish(TerminateWorkflow(failure=failure))
 
     def _signal(self, event: ev.WorkflowSignaled) -> None:
+        if self._is_again(event):
+            return
+        if self._main is None:
+            # Its handler runs before the workflow's own code, as one that came with the start.
+            self._early.append(event)
+        else:
+            self._take_signal(event)
+
+    def _take_signal(self, event: ev.WorkflowSignaled) -> None:
         handler = self.definition.signals.get(event.name)
         if handler is None:
             self._buffered.setdefault(event.name, []).append(event)
-            return
-        if self.host.instance is None:
             return
         try:
             values = handler.signature.decode(event.args, self._converter, f"signal {event.name!r}")
@@ -265,19 +267,28 @@ class Instance:
     async def _handle(self, handler: HandlerDefinition, values: list[Any]) -> None:
         try:
             returned = handler.function(self.host.instance, *values)
-            if isinstance(returned, Coroutine | Awaitable):
+            if isinstance(returned, Awaitable):
                 await returned
-        except TaskCancelled:
+        except (TaskCancelled, GeneratorExit):
             raise
-        except BaseException as error:
-            if self.host.loop_is_gone:
-                raise
+        except BaseException as error:  # noqa: BLE001
             self._end(error)
 
     @property
     def unhandled_signals(self) -> list[str]:
         """Names of signals that no handler took."""
         return sorted(self._buffered)
+
+    def _timer_fired(self, event: ev.TimerFired) -> None:
+        timer = self.ledger.timers.get(event.n)
+        if timer is None:
+            return
+        if self.host.instant < event.due:
+            # A leader with a fast clock fired it, and its schedule is used up: it is armed again.
+            self.ledger.add(timer.command)
+            return
+        del self.ledger.timers[event.n]
+        timer.fire()
 
     # activities
 
@@ -287,10 +298,13 @@ class Instance:
             self.ledger.cancel_timer(activity.start_timer)
             activity.start_timer = 0
 
-    def _activity_attempt_failed(self, event: ev.ActivityAttemptFailed) -> None:
+    def _attempt_failed(self, event: ev.ActivityAttemptFailed) -> None:
         activity = self.ledger.activities.get(event.n)
-        if activity is None:
+        if activity is None or activity.retry_timer or event.attempt < activity.attempt:
             return
+        if activity.start_timer:
+            self.ledger.cancel_timer(activity.start_timer)
+            activity.start_timer = 0
         activity.attempt = event.attempt
         activity.last_failure = event.failure
         activity.heartbeat = event.heartbeat
@@ -317,6 +331,16 @@ class Instance:
             )
         )
 
+    def _activity_completed(self, event: ev.ActivityCompleted) -> None:
+        self._activity_ended(event, own(event.result), 0)
+
+    def _activity_failed(self, event: ev.ActivityFailed) -> None:
+        self._activity_ended(event, event.failure, event.retry_state)
+
+    def _activity_canceled(self, event: ev.ActivityCanceled) -> None:
+        failure = Failure(message="Cancelled", kind="canceled", details=event.details)
+        self._activity_ended(event, failure, 0)
+
     def _activity_ended(
         self,
         event: ev.ActivityCompleted
@@ -337,6 +361,19 @@ class Instance:
         self.ledger.settle_activity(event.n)
         activity.settle(outcome, event.attempt, retry_state)
 
+    _STEPS: ClassVar[Mapping[type, Any]] = {
+        ev.WorkflowStarted: _start,
+        ev.WorkflowSignaled: _signal,
+        ev.WorkflowCancelRequested: _cancel,
+        ev.WorkflowTerminateRequested: _terminate,
+        ev.TimerFired: _timer_fired,
+        ev.ActivityStarted: _activity_started,
+        ev.ActivityAttemptFailed: _attempt_failed,
+        ev.ActivityCompleted: _activity_completed,
+        ev.ActivityFailed: _activity_failed,
+        ev.ActivityCanceled: _activity_canceled,
+    }
+
     # step 4
 
     def _settle(self) -> None:
@@ -354,27 +391,15 @@ class Instance:
         return [timer.command for timer in self.ledger.timers.values()]
 
 
-InstanceFactory = Callable[[ev.WorkflowStarted, int], Instance]
-
-
-def _info(
-    started: ev.WorkflowStarted, timestamp: int, workflow_id: str, task_queue: str, namespace: str
-) -> Info:
-    return Info(
-        workflow_id=workflow_id,
-        run_id=started.run,
-        workflow_type=started.workflow_type,
-        task_queue=task_queue,
-        namespace=namespace,
-        start_time=to_datetime(timestamp),
-        workflow_start_time=to_datetime(timestamp),
-        attempt=started.attempt,
-        execution_timeout=to_timedelta(started.execution_timeout)
-        if started.execution_timeout
-        else None,
-        run_timeout=to_timedelta(started.run_timeout) if started.run_timeout else None,
-        first_execution_run_id=started.first_run or started.run,
-        headers=started.headers,
-        memo=started.memo,
-        search_attributes=started.search_attributes,
-    )
+def _ask(function: Callable[..., Any], workflow: Any, values: list[Any]) -> Any:
+    """What a query handler answers; an async one must do so without waiting."""
+    answer = function(workflow, *values)
+    if not isinstance(answer, Coroutine):
+        return answer
+    coroutine = cast("Coroutine[Any, Any, Any]", answer)
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise ReadOnlyContextError("a query cannot wait: answer from what the workflow knows now")

@@ -19,6 +19,9 @@ from perdure.core.commands import CLOSES, Close, Command
 
 RECORD_FORMAT: Final = 1
 TRAIL: Final = 64
+JOINED: Final = 1
+"""Flag: the record's outsiders' events were applied first and as one step. Set by the turn after a
+void close: whatever was accepted before the close is seen by the code before it can end again."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,6 +33,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     build: str = ""
     flags: int = 0
     format: int = RECORD_FORMAT
+
+    @property
+    def joined(self) -> bool:
+        return bool(self.flags & JOINED)
 
     @property
     def close(self) -> Close | None:

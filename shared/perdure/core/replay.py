@@ -13,6 +13,8 @@ def compare(recorded: Sequence[Command], produced: Sequence[Command], *, event: 
 
     Identities are compared (kind, number, what it is about), not arguments and timeouts.
     """
+    if recorded == produced:
+        return
     for position in range(max(len(recorded), len(produced))):
         expected = identity(recorded[position]) if position < len(recorded) else _NOTHING
         actual = identity(produced[position]) if position < len(produced) else _NOTHING

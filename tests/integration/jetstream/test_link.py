@@ -375,3 +375,16 @@ async def insist(log: JetStreamLog, word: str) -> int:
             return await log.append(HERE, Lane.EXTERNAL, word.encode(), dedup=word)
         except PortError:
             await asyncio.sleep(0.05)
+
+
+async def test_a_subscription_is_the_server_s_before_it_is_returned(server: RunningServer) -> None:
+    async with linked(server.url) as link, linked(server.url) as other:
+        for number in range(100):
+            heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+            def hear(message: Message, heard: asyncio.Future[bytes] = heard) -> None:
+                heard.set_result(message.data)
+
+            await link.subscribe(f"at.once.{number}", hear)
+            other.send(f"at.once.{number}", b"word")
+            assert await asyncio.wait_for(heard, 10) == b"word"

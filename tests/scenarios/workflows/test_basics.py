@@ -110,7 +110,7 @@ def test_gathered_activities_keep_their_order() -> None:
     run(main())
 
 
-@pytest.mark.parametrize("seconds", [0.2, 1.5, 3 * 86_400.0])
+@pytest.mark.parametrize("seconds", [0.2, 1.5, 3 * 3_600.0])
 def test_a_sleep_is_never_early(seconds: float) -> None:
     async def main() -> None:
         async with world(ALL, ACTIVITIES) as w:

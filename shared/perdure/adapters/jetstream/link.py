@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from nats.aio.subscription import Subscription as ClientSubscription
 from nats.errors import Error as ClientError
@@ -25,6 +25,8 @@ from perdure.ports.errors import Unavailable
 __all__ = ["Ack", "ConnectOptions", "Link", "LinkSubscription", "Message", "RawMessage"]
 
 log = logging.getLogger("perdure.nats")
+
+_ROUND_TRIP: Final = 2
 
 
 class LinkSubscription:
@@ -138,11 +140,18 @@ class Link(Asking):
         self, subject: str, on_message: Handler, queue: str = ""
     ) -> LinkSubscription:
         """Call ``on_message`` for every message, in order. It must not block; what it raises is
-        logged. The subscription survives every loss of the connection."""
+        logged. The subscription survives every loss of the connection.
+
+        Returns once the server has it; while the connection is away at once, since the next one
+        begins with it.
+        """
         subscription = LinkSubscription(self, subject, on_message, queue)
         self._subscriptions.add(subscription)
-        if not self._client.is_closed:
-            await self._subscribe_on(self._client, subscription)
+        client = self._client
+        if not client.is_closed:
+            await self._subscribe_on(client, subscription)
+            with contextlib.suppress(ClientError, OSError, TimeoutError):
+                await client.round_trip(_ROUND_TRIP)
         return subscription
 
     async def unsubscribe(self, subscription: LinkSubscription) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -44,7 +43,6 @@ class JetStreamMessages:
         answering.listening = Listening(
             await self._link.subscribe(subject, answering.take, queue=_QUEUE)
         )
-        await self._registered()
         return answering
 
     async def tell(self, topic: tuple[str, ...], data: bytes) -> None:
@@ -56,18 +54,7 @@ class JetStreamMessages:
         def forward(message: Message) -> None:
             on_word(message.data)
 
-        listening = Listening(await self._link.subscribe(self._subjects.message(topic), forward))
-        await self._registered()
-        return listening
-
-    async def _registered(self) -> None:
-        """Return once the server knows what was subscribed to before: it takes a connection's words
-        in order, and says at once that nobody answers a question to nobody."""
-        nobody = self._subjects.message(("_nobody", secrets.token_hex(8)))
-        try:
-            await self._link.request(nobody, b"")
-        except Unavailable:
-            return
+        return Listening(await self._link.subscribe(self._subjects.message(topic), forward))
 
 
 class _Answering:

@@ -143,6 +143,18 @@ class WireClient(Client):
         """Wait for the socket to take what is waiting."""
         await self._flush_pending(force_flush=True)
 
+    async def round_trip(self, timeout: int) -> None:
+        """Return once the server took everything said before: it takes commands in order."""
+        if self._status != Client.CONNECTED:
+            return
+        # The client's ping would overtake what is pending; and its own wait for that swallows
+        # cancellations.
+        transport, pending = self._transport, self._pending
+        if transport is not None and pending:
+            self._pending, self._pending_data_size = [], 0
+            transport.writelines(pending)
+        await self.flush(timeout)
+
     # ------------------------------------------------------------ receiving
 
     async def listen(self, subject: str, handler: Handler, queue: str) -> tuple[int, Subscription]:

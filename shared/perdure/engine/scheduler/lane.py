@@ -170,7 +170,7 @@ class WorkflowLane:
         await apply(desk, live, [item for item in items if item not in settled])
         if not live.unrecorded:
             return
-        if live.commands or flush or len(live.unrecorded) >= _SHARE or not live.k:
+        if live.commands or flush or live.joined or len(live.unrecorded) >= _SHARE or not live.k:
             await commit(desk, live)
         else:
             self._flush_soon()

@@ -50,6 +50,8 @@ class LiveRun:
     unrecorded: list[Item] = field(default_factory=list[Item])
     commands: list[Command] = field(default_factory=list[Command])
     turns: list[Turn] | None = field(default_factory=list[Turn])
+    joined: bool = False
+    """The next record applies outsiders' events as one step."""
     cut: int = 0
     """Sequence of the first void closing record that the next one has to cover."""
     start_seq: int = 0
@@ -66,6 +68,7 @@ class LiveRun:
         self.named.update(turn.record.applied)
         self.unrecorded = []
         self.commands = []
+        self.joined = False
         if self.turns is not None:
             self.turns.append(turn)
             if len(self.turns) > KEEP_TURNS:

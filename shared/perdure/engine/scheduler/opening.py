@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass, replace
 
 from perdure.core.errors import NondeterminismError
-from perdure.core.events import Event, NewerEvent, WorkflowStarted
+from perdure.core.events import OUTSIDE, Event, NewerEvent, WorkflowStarted
 from perdure.core.machine import Instance
 from perdure.core.records import NewerRecord
 from perdure.core.state import StateEntry, decode_state
@@ -17,6 +17,7 @@ from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.live import (
     COMPLETING_RANK,
     EXTERNAL_RANK,
+    LATE_RANK,
     START_RANK,
     Item,
     LiveRun,
@@ -107,6 +108,7 @@ async def open_run(context: Context, address: Address) -> Opened | Ended | None:
         if not first:
             return Ended(history)
     live = await _replayed(context, address, history)
+    live.joined = bool(first)
     last = history.turns[-1] if history.turns else None
     redispatch = last if history.closing is None else None
     if entry is not None and entry.run == history.run and entry.blocked:
@@ -134,7 +136,14 @@ async def _void_by(context: Context, address: Address, history: RunHistory) -> l
     if not late:
         return []
     completing = [
-        Item(e.seq, e.timestamp, e.data, e.event, Lane.ENGINE, rank=COMPLETING_RANK)
+        Item(
+            e.seq,
+            e.timestamp,
+            e.data,
+            e.event,
+            Lane.ENGINE,
+            rank=LATE_RANK if isinstance(e.event, OUTSIDE) else COMPLETING_RANK,
+        )
         for e in closing.events
     ]
     return late + completing
@@ -215,7 +224,7 @@ async def replayed(
             if event is not None and may_hold_ref(item.data):
                 event = await context.payloads.restore_event(event, owner=address.workflow_id)
             applied.append((item.seq, item.timestamp, event))
-        instance.replay(applied, turn.record.commands)
+        instance.replay(applied, turn.record.commands, joined=turn.record.joined)
         events += len(applied)
     context.observer.loaded(started.workflow_type, events=events)
     return from_history(history, instance, started)

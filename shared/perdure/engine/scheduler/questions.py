@@ -7,6 +7,7 @@ A closed workflow is replayed out of its log or the archive.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -14,19 +15,23 @@ import msgspec
 from perdure.core.errors import NondeterminismError, PerdureError, WorkflowQueryFailedError
 from perdure.core.events import NewerEvent, WorkflowStarted
 from perdure.core.failures import to_failure
+from perdure.core.ledger import OpenActivity
 from perdure.core.machine import Instance
 from perdure.core.payloads import Payload
 from perdure.core.records import NewerRecord
 from perdure.core.state import decode_state
+from perdure.core.tasks import decode_task
 from perdure.engine.history import RunHistory, decode_archive, load_history
 from perdure.engine.payloads import blob_prefix
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.lane import WorkflowLane
 from perdure.engine.scheduler.opening import Blocked, replayed
-from perdure.ports.addresses import Address
+from perdure.ports.addresses import Address, TaskKey
 from perdure.ports.errors import PortError
 
 _PATIENCE = 5.0
+_SHOWN = 200
+"""Pending activities that a description goes into."""
 
 
 class Question(msgspec.Struct):
@@ -113,14 +118,7 @@ class Clerk:
     async def _current(self, lane: WorkflowLane, address: Address) -> Any:
         if lane.live is not None:
             tip = await self._context.backend.log.tip(address)
-            if (
-                lane.live is not None
-                and tip is not None
-                and tip.seq > lane.live.tip
-                and lane.is_idle
-            ):
-                # Somebody else decided meanwhile: what is in memory is the past.
-                lane.drop()
+            lane.forget_the_past(0 if tip is None else tip.seq)
         if lane.live is None:
             await lane.bring_in()
         return lane.live
@@ -150,31 +148,56 @@ class Clerk:
         return decode_archive(await unwrapped(self._context, data))
 
     async def _waiting(self, question: Question, instance: Instance) -> dict[str, Any]:
-        activities = [
-            {
-                "n": open_one.command.n,
-                "activity_id": open_one.command.activity_id,
-                "activity_type": open_one.command.activity_type,
-                "task_queue": open_one.command.task_queue,
-                "attempt": open_one.attempt,
-                "maximum_attempts": open_one.command.retry.maximum_attempts,
-                "scheduled_at": open_one.command.scheduled_at,
-                "last_failure": open_one.last_failure,
-                "cancel_requested": open_one.cancel_requested,
-            }
-            for open_one in instance.pending_activities()
-        ]
-        timers = [
-            {"n": t.n, "due": t.due, "duration": t.duration, "purpose": t.purpose}
-            for t in instance.pending_timers()
-        ]
+        timers = instance.pending_timers()
+        retries = {timer.of: timer.due for timer in timers if timer.purpose == "retry"}
+        pending = instance.pending_activities()
+        shown = pending[:_SHOWN]
+        activities = await asyncio.gather(
+            *(self._activity(question.workflow_id, instance.run, one, retries) for one in shown)
+        )
+        queues = {one.command.task_queue for one in pending}
         return {
             "run": instance.run,
             "activities": activities,
-            "timers": timers,
+            "timers": [
+                {"n": t.n, "due": t.due, "duration": t.duration, "purpose": t.purpose}
+                for t in timers
+            ],
             "history_length": instance.host.history_length,
             "unhandled_signals": instance.unhandled_signals,
+            "workers": {queue: await self._workers(queue) for queue in sorted(queues)},
         }
+
+    async def _activity(
+        self, workflow_id: str, run: str, activity: OpenActivity, retries: dict[int, int]
+    ) -> dict[str, Any]:
+        """An activity's attempt stands in its task, or here while the core times its backoff."""
+        command = activity.command
+        attempt, failure = activity.attempt, activity.last_failure
+        next_at = retries.get(command.n, 0)
+        key = TaskKey(command.task_queue, workflow_id, run, command.n)
+        current = await self._context.backend.tasks.current(key)
+        if current is not None:
+            task = decode_task(current.data)
+            attempt, failure = task.attempt, task.last_failure
+            due = current.timestamp + task.delay
+            next_at = due if task.delay and due > self._context.backend.clock.now() else 0
+        return {
+            "n": command.n,
+            "activity_id": command.activity_id,
+            "activity_type": command.activity_type,
+            "task_queue": command.task_queue,
+            "attempt": attempt,
+            "maximum_attempts": command.retry.maximum_attempts,
+            "scheduled_at": command.scheduled_at,
+            "next_attempt_at": next_at,
+            "last_failure": failure,
+            "cancel_requested": activity.cancel_requested,
+        }
+
+    async def _workers(self, queue: str) -> int:
+        """How many activity workers live on ``queue``: none is why an activity waits."""
+        return len(await self._context.backend.members.list(("worker", queue)))
 
 
 async def unwrapped(context: Context, data: bytes) -> bytes:

@@ -1,12 +1,13 @@
 """Finishing what a crash left: unfinished starts, blocked runs that this build may go on with,
-timers that a full store left stuck. At the start of a scheduler, and timers hourly."""
+closed logs whose purge died with its process, timers that a full store left stuck. When a scheduler
+takes partitions, and hourly."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from perdure.core.durations import HOUR, SECOND
+from perdure.core.durations import DAY, HOUR, SECOND
 from perdure.core.state import StateEntry, decode_state
 from perdure.engine.scheduler.context import Context, logger
 from perdure.engine.scheduler.lane import WorkflowLane
@@ -16,6 +17,8 @@ from perdure.ports.errors import PortError
 
 _UNFINISHED = 2 * SECOND
 _OVERDUE = 5 * SECOND
+_LEFTOVER = DAY
+"""A log that was closed longer ago than this was purged, or its scheduler has been away for a day."""
 
 
 class Sweeper:
@@ -60,12 +63,22 @@ class Sweeper:
         async for data, revision in backend.state.scan():
             entry = decode_state(data)
             address = Address(entry.task_queue, entry.workflow_id)
-            if entry.task_queue != queue or not entry.is_open or not self._is_mine(address):
+            if entry.task_queue != queue or not self._is_mine(address):
                 continue
-            if entry.blocked:
+            if not entry.is_open:
+                await self._purge_leftover(address, entry)
+            elif entry.blocked:
                 await self._lane_of(address).bring_in()
             elif self._is_unfinished(entry) and await backend.log.tip(address) is None:
                 await finish_start(backend, entry, revision)
+
+    async def _purge_leftover(self, address: Address, entry: StateEntry) -> None:
+        backend = self._context.backend
+        if backend.clock.now() - entry.closed_at > _LEFTOVER:
+            return
+        tip = await backend.log.tip(address)
+        if tip is not None and tip.seq <= entry.closed_seq:
+            self._context.purger.later(address, entry.closed_seq)
 
     def _is_unfinished(self, entry: StateEntry) -> bool:
         age = self._context.backend.clock.now() - entry.started_at

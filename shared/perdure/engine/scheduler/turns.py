@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from perdure.core.records import Record, encode_record
+from perdure.core.events import OUTSIDE, Event
+from perdure.core.records import JOINED, Record, encode_record
 from perdure.core.state import StateEntry
 from perdure.engine.history import HistoryGone, Turn, load_history
 from perdure.engine.payloads import INLINE_LIMIT, blob_prefix, may_hold_ref
@@ -25,16 +26,28 @@ _MARK_AFTER = 1.0
 
 async def apply(desk: Desk, live: LiveRun, items: Iterable[Item]) -> None:
     """Run the code on ``items`` until it ends; what comes after its end stays pending."""
-    for item in items:
+    todo = list(items)
+    if live.joined:
+        outside = [item for item in todo if isinstance(item.event, OUTSIDE)]
+        todo = [item for item in todo if not isinstance(item.event, OUTSIDE)]
+        events = [(await _event(desk, item), item.timestamp) for item in outside]
+        live.commands += live.instance.apply_together(events)
+        live.unrecorded += outside
+    for item in todo:
         if live.instance.close is not None:
             return
-        event = item.event
-        if event is not None:
-            if may_hold_ref(item.data):
-                owner = desk.address.workflow_id
-                event = await desk.context.payloads.restore_event(event, owner=owner)
+        if item.event is not None:
+            event = await _event(desk, item)
             live.commands += live.instance.apply(event, timestamp=item.timestamp)
         live.unrecorded.append(item)
+
+
+async def _event(desk: Desk, item: Item) -> Event:
+    event = item.event
+    assert event is not None
+    if not may_hold_ref(item.data):
+        return event
+    return await desk.context.payloads.restore_event(event, owner=desk.address.workflow_id)
 
 
 async def commit(desk: Desk, live: LiveRun) -> None:
@@ -71,6 +84,7 @@ async def _record(desk: Desk, live: LiveRun, items: list[Item]) -> tuple[Record,
         commands=live.commands,
         trail=live.trail,
         build=desk.context.options.build,
+        flags=JOINED if live.joined else 0,
     )
     data = encode_record(record)
     if len(data) > INLINE_LIMIT:
