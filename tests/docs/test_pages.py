@@ -15,7 +15,7 @@ from support.pages import ROOT, blocks, commands, links, name_of, pages, texts_w
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.client import WorkflowExecutionStatus
 from perdure.core.state import Status
-from perdure.engine.ingress_requests import EventRequest, read_request
+from perdure.engine.ingress.requests import EventRequest, read_request
 from perdure.engine.starts import StartRequest
 from perdure.ports.addresses import Stored
 from perdure_services._shell import metrics

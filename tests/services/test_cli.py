@@ -220,6 +220,7 @@ def test_dead_letters_are_looked_at_replayed_and_purged(perdure: Perdure, url: s
         )
         await outsider.close()
 
+    perdure("dead-letters", "purge", "--all", "--yes")
     asyncio.run(publish())
     letters = _letters(perdure, 2)
     bad, taken = letters

@@ -17,7 +17,7 @@ from perdure.core.records import Record
 from perdure.core.retry import RetryRule
 from perdure.core.state import StateEntry
 from perdure.core.tasks import ActivityTask
-from perdure.engine.ingress_outcomes import Accepted, IngressLetter, Refused
+from perdure.engine.ingress.outcomes import Accepted, IngressLetter, Refused
 
 type Row = tuple[str, str, str]
 """A field's name, type and default."""

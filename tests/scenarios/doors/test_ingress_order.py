@@ -13,7 +13,7 @@ from perdure.core.events import (
     identity,
 )
 from perdure.engine.ingress import IngressDrain, rank
-from perdure.engine.ingress_lanes import Held, Lanes
+from perdure.engine.ingress.lanes import Held, Lanes
 from perdure.engine.starts import start
 from perdure.ports.ingress import IngressDelivery
 from perdure.testing.virtual_time import run

@@ -17,8 +17,8 @@ from perdure.core.errors import (
 )
 from perdure.core.events import WorkflowSignaled
 from perdure.engine.delivery import WorkflowClosedError, deliver
-from perdure.engine.ingress_lanes import Held, Lanes
-from perdure.engine.ingress_outcomes import (
+from perdure.engine.ingress.lanes import Held, Lanes
+from perdure.engine.ingress.outcomes import (
     UNKNOWN_WORKFLOW,
     WORKFLOW_CLOSED,
     Accepted,
@@ -28,7 +28,7 @@ from perdure.engine.ingress_outcomes import (
     bury,
     refusal_of_duplicate,
 )
-from perdure.engine.ingress_requests import EventRequest, read_request
+from perdure.engine.ingress.requests import EventRequest, read_request
 from perdure.engine.starts import StartRequest, start
 from perdure.engine.waiting import wait_for_state
 from perdure.ports.backend import Backend

@@ -15,8 +15,8 @@ from typing import Final, Self
 import msgspec
 
 from perdure.core.durations import SECOND
-from perdure.engine.ingress_desk import Desk
-from perdure.engine.ingress_lanes import Lanes
+from perdure.engine.ingress.desk import Desk
+from perdure.engine.ingress.lanes import Lanes
 from perdure.ports.backend import Backend
 from perdure.ports.errors import PortError
 from perdure.ports.log import Subscription

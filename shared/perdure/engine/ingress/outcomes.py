@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from perdure.core.errors import InvalidInputError, PerdureError, WorkflowAlreadyStartedError
-from perdure.engine.ingress_requests import REPLY_TO, Headers, addressed_to
+from perdure.engine.ingress.requests import REPLY_TO, Headers, addressed_to
 from perdure.ports.backend import Backend
 from perdure.ports.errors import PortError
 from perdure.ports.ingress import IngressDelivery
