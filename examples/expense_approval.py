@@ -14,8 +14,8 @@ and in another terminal::
     perdure query exp-1 get_status
     nats pub perdure.default.signal.exp-1.approve ''
 
-The acknowledgement that JetStream gives for each of these messages is the receipt: from then on
-the start, or the decision, cannot be lost. ``reject`` is the other signal.
+JetStream's acknowledgement of such a message (``nats pub -J`` shows it) is the receipt: from then
+on the start, or the decision, cannot be lost. ``reject`` is the other signal.
 """
 
 from datetime import timedelta

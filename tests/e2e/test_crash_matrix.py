@@ -11,7 +11,8 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import batched
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -29,7 +30,7 @@ Victim = Literal["scheduler", "worker", "gateway", "nats-server"]
 
 EVERY: Final = bool(os.environ.get("PERDURE_TEST_ALL"))
 SEED: Final = int(os.environ.get("PERDURE_TEST_SEED", random.randrange(1_000_000)))
-AT_ONCE: Final = 3
+AT_ONCE: Final = 4
 """Deployments side by side."""
 
 LIFE: Final = {
@@ -75,38 +76,34 @@ EFFECTS: Final = {
 FIRST_FAILURE: Final = "during the backoff"
 
 
-def places(kind: str, victim: str) -> list[int | str]:
-    """After which rows of the history to kill, and in the middle of the retry's backoff."""
-    every: list[int | str] = [*range(1, len(LIFE[kind]) + 1), FIRST_FAILURE]
+def places(victim: Victim, kinds: Sequence[str]) -> list[tuple[str, int | str]]:
+    """After which rows of which history to kill, and in the middle of the retry's backoff."""
+    every: list[tuple[str, int | str]] = [
+        (kind, place) for kind in kinds for place in (*range(1, len(LIFE[kind]) + 1), FIRST_FAILURE)
+    ]
     if EVERY:
         return every
-    chosen = random.Random(f"{SEED} {kind} {victim}").sample(every, AT_ONCE)
-    print(f"PERDURE_TEST_SEED={SEED}: {victim} killed at {chosen} of {kind!r}")
+    chosen = random.Random(f"{SEED} {victim}").sample(every, AT_ONCE)
+    print(f"PERDURE_TEST_SEED={SEED}: {victim} killed at {chosen}")
     return chosen
-
-
-def batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), AT_ONCE):
-        yield items[start : start + AT_ONCE]
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("kind", "victim"),
+    ("victim", "kinds"),
     [
-        ("plain", "scheduler"),
-        ("undone", "scheduler"),
-        ("plain", "worker"),
-        ("undone", "worker"),
-        ("plain", "gateway"),
-        ("plain", "nats-server"),
+        ("scheduler", ("plain", "undone")),
+        ("worker", ("plain", "undone")),
+        ("gateway", ("plain",)),
+        ("nats-server", ("plain",)),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_killed_anywhere(tmp_path: Path, kind: str, victim: Victim) -> None:
-    for batch in batches(places(kind, victim)):
+async def test_killed_anywhere(tmp_path: Path, victim: Victim, kinds: Sequence[str]) -> None:
+    for batch in batched(places(victim, kinds), AT_ONCE):
         async with asyncio.TaskGroup() as group:
-            for place in batch:
-                folder = tmp_path / str(place).replace(" ", "-")
+            for kind, place in batch:
+                folder = tmp_path / f"{kind}-{place}".replace(" ", "-")
                 group.create_task(_one_life(folder, kind, victim, place))
 
 

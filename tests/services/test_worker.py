@@ -125,8 +125,9 @@ def test_run_ends_by_shutdown_or_by_cancellation() -> None:
     ],
 )
 def test_what_it_refuses(options: dict[str, Any], error: Any, said: str) -> None:
+    given: dict[str, Any] = {"task_queue": "q", **options}
     with pytest.raises(error, match=said):
-        Worker(client(), **({"task_queue": "q"} | options))
+        Worker(client(), **given)
 
 
 def test_options_without_meaning_here_are_taken() -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -33,6 +34,15 @@ _READY_WITHIN: Final = 60.0
 _END_WITHIN: Final = 45.0
 _LOOK: Final = 0.03
 _LAST_WORDS: Final = 6_000
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One line that an activity left, when, and in which process."""
+
+    line: str
+    time: float
+    pid: int
 
 
 class Process:
@@ -160,11 +170,16 @@ class Deployment:
         for process in self.processes:
             process.kill()
 
-    def effects(self) -> list[str]:
+    def deeds(self) -> list[Deed]:
         """What activities did, in the order in which they did it."""
         if not self.effects_path.exists():
             return []
-        return self.effects_path.read_text().splitlines()
+        lines = [line.split("\t") for line in self.effects_path.read_text().splitlines()]
+        return [Deed(line, float(time), int(pid)) for line, time, pid in lines]
+
+    def effects(self) -> list[str]:
+        """As :meth:`deeds`, only the lines."""
+        return [deed.line for deed in self.deeds()]
 
     async def did(self, line: str, *, times: int = 1, timeout: float = 60.0) -> None:
         """Wait until an activity left this line, so often."""

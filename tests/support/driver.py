@@ -80,9 +80,7 @@ class Driver:
         self, definition: WorkflowDefinition | Any, *args: Any, run: str = RUN, **started: Any
     ) -> None:
         self.definition: WorkflowDefinition = (
-            definition
-            if isinstance(definition, WorkflowDefinition)
-            else definition_of(definition)
+            definition if isinstance(definition, WorkflowDefinition) else definition_of(definition)
         )
         self.started = ev.WorkflowStarted(
             run=run,

@@ -1,11 +1,13 @@
 """Workflows and activities for tests that kill processes.
 
-Every activity leaves one line, ``<workflow id> <what> <attempt>``, in the file that
-PERDURE_TEST_EFFECTS names, so that a test can count from outside what was done.
+Every activity leaves one line, ``<workflow id> <what> <attempt>`` and behind tabs its time and
+process, in the file that PERDURE_TEST_EFFECTS names, so that a test can count from outside what was
+done.
 """
 
 import asyncio
 import os
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -20,12 +22,12 @@ _STEADY = RetryPolicy(initial_interval=timedelta(seconds=2), backoff_coefficient
 def leave(what: str) -> None:
     """One line in one write: several processes append to the file."""
     info = activity.info()
-    line = f"{info.workflow_id} {what} {info.attempt}\n".encode()
+    deed = f"{info.workflow_id} {what} {info.attempt}\t{time.time()}\t{os.getpid()}\n"
     number = os.open(
         os.environ["PERDURE_TEST_EFFECTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
     )
     try:
-        os.write(number, line)
+        os.write(number, deed.encode())
     finally:
         os.close(number)
 

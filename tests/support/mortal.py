@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from perdure.adapters.memory.backend import MemoryStore
@@ -75,4 +74,4 @@ def rest_of(seed: int) -> Callable[[], float]:
     return lambda: draws.choice((0.0, 0.1, 1.0, 8.0, 20.0))
 
 
-__all__ = ["AbstractAsyncContextManager", "Mortal", "rest_of"]
+__all__ = ["Mortal", "rest_of"]

@@ -13,7 +13,6 @@ from support.world import World
 
 from perdure import activity, workflow
 from perdure.authoring.app import App
-from perdure.core.durations import SECOND
 from perdure.core.errors import WorkflowNotFoundError
 from perdure.core.events import WorkflowStarted
 from perdure.core.machine import Instance
@@ -177,7 +176,8 @@ async def _judge(one: World, workflow_id: str, letters: int) -> None:
         converter=one.converter,
     )
     for turn in history.all_turns:
-        replayed.replay([(e.seq, e.timestamp, e.event) for e in turn.events], turn.record.commands, joined=turn.record.joined)
+        events = [(e.seq, e.timestamp, e.event) for e in turn.events]
+        replayed.replay(events, turn.record.commands, joined=turn.record.joined)
     _timers_were_never_early(history.all_turns)
 
 
@@ -200,17 +200,13 @@ async def _stuck(one: World, ids: list[str]) -> str:
                 history = await one.history(i)
             except (AssertionError, WorkflowNotFoundError):
                 continue
-            for turn in history.all_turns:
-                lines.append(
-                    f"    k={turn.record.k} seq={turn.stored.seq} applied={turn.record.applied} "
-                    f"events={[type(e.event).__name__ for e in turn.events]} "
-                    f"commands={[type(c).__name__ for c in turn.record.commands]}"
-                )
+            lines += [
+                f"    k={turn.record.k} seq={turn.stored.seq} applied={turn.record.applied} "
+                f"events={[type(e.event).__name__ for e in turn.events]} "
+                f"commands={[type(c).__name__ for c in turn.record.commands]}"
+                for turn in history.all_turns
+            ]
     return "\n".join(lines)
 
 
-__all__ = ["SECOND", "SimulationError", "WorkflowNotFoundError", "storm"]
-
-
-class SimulationError(AssertionError):
-    """A broken promise, with its seed."""
+__all__ = ["storm"]

@@ -131,7 +131,7 @@ class World:
         raise to_exception(entry.failure, self.converter)
 
     async def history(self, workflow_id: str, queue: str = "default") -> RunHistory:
-        found = await load_history(self.client.log, Address(queue, workflow_id))
+        found = await load_history(self.client, Address(queue, workflow_id))
         if found is not None:
             return found
         entry = await self.entry(workflow_id)

@@ -1,6 +1,7 @@
 """``describe``, ``history``, ``list``."""
 
 import heapq
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,7 @@ from perdure_services.cli.output import (
     print_json,
     print_table,
     shown_age,
+    shown_duration,
     shown_time,
     status_text,
     table,
@@ -37,10 +39,14 @@ async def describe(session: Session, id: Id, *, run: Run = None) -> None:
     """How a workflow stands and what it waits for."""
     async with session.client() as client:
         found = await client.get_workflow_handle(id, run_id=run).describe()
+        members = client.backend.members
+        schedulers = len(await members.list(("scheduler", found.task_queue)))
     if session.as_json:
-        print_json(_as_json(found))
-    else:
-        _print_description(found)
+        print_json({**_as_json(found), "schedulers": schedulers})
+        return
+    _print_description(found)
+    for warning in _warnings(found, schedulers):
+        out.print(f"! {warning}", style="yellow", markup=False)
 
 
 async def history(
@@ -141,7 +147,30 @@ def _as_json(found: WorkflowExecutionDescription) -> dict[str, Any]:
         "search_attributes": dict(found.search_attributes),
         "pending_activities": msgspec.to_builtins(found.pending_activities),
         "pending_timers": msgspec.to_builtins(found.pending_timers),
+        "unhandled_signals": list(found.unhandled_signals),
+        "workers": dict(found.workers),
     }
+
+
+def _warnings(found: WorkflowExecutionDescription, schedulers: int) -> list[str]:
+    """Why an open workflow may stand still."""
+    if found.close_time is not None:
+        return []
+    said: list[str] = []
+    if not schedulers:
+        said.append(
+            f"no scheduler serves task queue {found.task_queue!r}: start one with `perdure "
+            f"scheduler --task-queue {found.task_queue} --import …`"
+        )
+    said.extend(
+        f"no activity worker serves task queue {queue!r}: start one with `perdure worker "
+        f"--task-queue {queue} --import …`"
+        for queue, count in found.workers.items()
+        if not count
+    )
+    if found.unhandled_signals:
+        said.append(f"signals that no handler takes: {', '.join(found.unhandled_signals)}")
+    return said
 
 
 def _print_description(found: WorkflowExecutionDescription) -> None:
@@ -174,7 +203,7 @@ def _print_description(found: WorkflowExecutionDescription) -> None:
 
 def _print_pending(found: WorkflowExecutionDescription) -> None:
     if found.pending_activities:
-        made = table("ACTIVITY", "TYPE", "QUEUE", "ATTEMPT", "SCHEDULED", "LAST FAILURE")
+        made = table("ACTIVITY", "TYPE", "QUEUE", "ATTEMPT", "SCHEDULED", "NEXT", "LAST FAILURE")
         for one in found.pending_activities:
             most = f"/{one.maximum_attempts}" if one.maximum_attempts else ""
             made.add_row(
@@ -183,6 +212,7 @@ def _print_pending(found: WorkflowExecutionDescription) -> None:
                 Text(one.task_queue),
                 f"{one.attempt}{most}{' cancelling' if one.cancel_requested else ''}",
                 shown_age(to_datetime(one.scheduled_at)) if one.scheduled_at else "",
+                _due(one.next_attempt_at),
                 Text(failure_line(msgspec.to_builtins(one.last_failure)))
                 if one.last_failure
                 else "",
@@ -192,9 +222,18 @@ def _print_pending(found: WorkflowExecutionDescription) -> None:
     if found.pending_timers:
         made = table("TIMER", "FOR", "DUE")
         for timer in found.pending_timers:
-            made.add_row(str(timer.n), timer.purpose, shown_time(to_datetime(timer.due)))
+            due = shown_time(to_datetime(timer.due))
+            made.add_row(str(timer.n), timer.purpose, f"{due} ({_due(timer.due)})")
         out.print()
         print_table(made)
+
+
+def _due(instant: int) -> str:
+    """How long until an instant; empty for none."""
+    if not instant:
+        return ""
+    seconds = (to_datetime(instant) - datetime.now(UTC)).total_seconds()
+    return f"in {shown_duration(seconds)}" if seconds > 0 else "due"
 
 
 def _raw(found: WorkflowHistory) -> list[dict[str, Any]]:

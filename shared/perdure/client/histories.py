@@ -78,7 +78,7 @@ async def find_history(
     if entry is not None and entry.run == wanted:
         address = Address(entry.task_queue, workflow_id)
         try:
-            found = await load_history(backend.log, address, run=wanted)
+            found = await load_history(backend, address, run=wanted)
         except HistoryGone:
             found = None  # Purged while it was read: the archive has it.
         if found is not None:

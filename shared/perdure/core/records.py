@@ -32,6 +32,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trail: list[int] = []
     build: str = ""
     flags: int = 0
+    blob: str = ""
+    """Where the whole record lies when it is too large for one message; of its commands this one
+    then holds the close alone."""
     format: int = RECORD_FORMAT
 
     @property

@@ -13,8 +13,17 @@ from dataclasses import dataclass, field
 import msgspec
 
 from perdure.core.events import Event, NewerEvent, UnreadableEvent, WorkflowStarted, decode_event
-from perdure.core.records import TRAIL, Record, decode_record, next_trail
+from perdure.core.records import (
+    TRAIL,
+    NewerRecord,
+    Record,
+    decode_record,
+    encode_record,
+    next_trail,
+)
 from perdure.ports.addresses import Address, Stored
+from perdure.ports.backend import Backend
+from perdure.ports.blobs import BlobStore
 from perdure.ports.log import EventLog
 
 
@@ -74,19 +83,30 @@ class HistoryGone(Exception):
     """Part of the log was purged while it was read: the run is closed and archived."""
 
 
-async def load_history(log: EventLog, address: Address, *, run: str = "") -> RunHistory | None:
+async def load_history(backend: Backend, address: Address, *, run: str = "") -> RunHistory | None:
     """The newest run in the log of ``address``; None when there is none (or not ``run``).
 
     Raises NewerRecord or NewerEvent for what this build cannot read, HistoryGone after a purge.
     """
-    tip = await log.tip(address)
+    tip = await backend.log.tip(address)
     if tip is None:
         return None
     newest = decode_record(tip.data)
     if run and newest.run != run:
         return None
-    records = await _records(log, tip, newest)
-    return await _assemble(log, records)
+    records = await _records(backend.log, tip, newest)
+    whole = [(stored, await _whole(backend.blobs, record)) for stored, record in records]
+    return await _assemble(backend.log, whole)
+
+
+async def _whole(blobs: BlobStore, record: Record) -> Record:
+    """The record with all its commands, also when they lie in a blob."""
+    if not record.blob:
+        return record
+    data = await blobs.get(record.blob)
+    if data is None:
+        raise NewerRecord(f"the blob {record.blob!r} of record {record.k} is gone")
+    return decode_record(data)
 
 
 async def _records(log: EventLog, tip: Stored, newest: Record) -> list[tuple[Stored, Record]]:
@@ -193,11 +213,9 @@ def encode_archive(address: Address, namespace: str, run: str, turns: Iterable[T
             else _ArchivedEvent(e.seq, e.timestamp, _NULL, e.data.hex())
             for e in turn.events
         ]
-        archived.append(
-            _ArchivedTurn(
-                turn.stored.seq, turn.stored.timestamp, msgspec.Raw(turn.stored.data), entries
-            )
-        )
+        data = encode_record(turn.record) if turn.record.blob else turn.stored.data
+        record = msgspec.Raw(data)
+        archived.append(_ArchivedTurn(turn.stored.seq, turn.stored.timestamp, record, entries))
     return _encoder.encode(
         _ArchivedRun(address.workflow_id, address.queue, namespace, run, archived)
     )

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +20,7 @@ from perdure.core.commands import Command
 from perdure.core.errors import SerializationError
 from perdure.core.events import Event
 from perdure.core.ids import encode_token
-from perdure.core.payloads import Payload
+from perdure.core.payloads import Payload, PayloadConverter
 from perdure.engine.payload_slots import gather, scatter
 from perdure.ports.blobs import BlobStore
 from perdure.ports.errors import TooLarge
@@ -67,6 +67,27 @@ def is_ref(payload: Payload) -> bool:
 def may_hold_ref(raw: bytes) -> bool:
     """False when encoded ``raw`` certainly holds no reference, without decoding it."""
     return _MARK in raw
+
+
+class LimitedConverter:
+    """``inner``, refusing values that no store would take: the error meets the code that made the
+    value, not the store that is asked to keep it."""
+
+    def __init__(self, inner: PayloadConverter, *, max_payload: int = MAX_PAYLOAD) -> None:
+        self._inner = inner
+        self._max_payload = max_payload
+
+    def to_payload(self, value: Any) -> Payload:
+        payload = self._inner.to_payload(value)
+        if len(payload) > self._max_payload:
+            raise SerializationError(
+                f"a {type(value).__name__} of {len(payload)} bytes is above the limit of "
+                f"{self._max_payload} bytes for one payload: store it elsewhere and pass its address"
+            )
+        return payload
+
+    def from_payload(self, payload: Payload, hint: Any = Any) -> Any:
+        return self._inner.from_payload(payload, hint)
 
 
 class PayloadStore:

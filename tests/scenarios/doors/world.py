@@ -74,7 +74,7 @@ async def record(
     entry, _ = await entry_of(backend, workflow_id)
     address = Address(entry.task_queue, workflow_id)
     tip = await backend.log.tip(address)
-    history = await load_history(backend.log, address, run=entry.run)
+    history = await load_history(backend, address, run=entry.run)
     named = history.named if history else set[int]()
     inbox = await backend.log.following(address, Lane.EXTERNAL, 0, limit=10_000)
     new = Record(
@@ -109,7 +109,7 @@ async def report(backend: Backend, workflow_id: str, status: Status, closed_seq:
         failure=None if isinstance(command, CompleteWorkflow) else command.failure,
     )
     address = Address(entry.task_queue, workflow_id)
-    history = await load_history(backend.log, address, run=entry.run)
+    history = await load_history(backend, address, run=entry.run)
     assert history is not None
     archived = encode_archive(address, backend.namespace, entry.run, history.all_turns)
     await backend.archive.put(workflow_id, entry.run, archived)

@@ -88,7 +88,7 @@ async def terminate(context: Context, address: Address, item: Item) -> bool:
     if entry is None or not entry.is_open or event.run not in ("", entry.run):
         return True
     try:
-        history = await load_history(context.backend.log, address)
+        history = await load_history(context.backend, address)
     except (NewerEvent, NewerRecord) as error:
         logger.error(
             "workflow %r cannot be terminated by this build: %s", address.workflow_id, error

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from perdure.core.durations import SECOND
+from perdure.core.errors import SerializationError
 from perdure.engine.history import HistoryGone
 from perdure.engine.scheduler import blocking
 from perdure.engine.scheduler.beginning import Begun, begin, bring_in, go_on_blocked
@@ -185,6 +186,9 @@ class WorkflowLane:
             self._context.observer.conflict()
         except Blocked as blocked:
             await self._block(blocked)
+        except SerializationError as error:
+            # A payload's blob is gone or garbled: no code can go on without it.
+            await self._block(Blocked(str(error)))
         except (PortError, HistoryGone) as error:
             self._context.observer.failed(error)
             logger.warning("workflow %r: %r; trying again", self._id, error)

@@ -94,7 +94,7 @@ async def fresh(context: Context, address: Address, item: Item, *, after: int) -
 async def open_run(context: Context, address: Address) -> Opened | Ended | None:
     """The newest run of the log; None when there is no log. Raises Blocked, HistoryGone."""
     try:
-        history = await load_history(context.backend.log, address)
+        history = await load_history(context.backend, address)
     except (NewerEvent, NewerRecord) as error:
         raise Blocked(str(error)) from error
     if history is None:

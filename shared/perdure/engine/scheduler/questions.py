@@ -8,6 +8,8 @@ A closed workflow is replayed out of its log or the archive.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -21,10 +23,11 @@ from perdure.core.payloads import Payload
 from perdure.core.records import NewerRecord
 from perdure.core.state import decode_state
 from perdure.core.tasks import decode_task
-from perdure.engine.history import RunHistory, decode_archive, load_history
+from perdure.engine.history import HistoryGone, RunHistory, decode_archive, load_history
 from perdure.engine.payloads import blob_prefix
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.lane import WorkflowLane
+from perdure.engine.scheduler.live import LiveRun
 from perdure.engine.scheduler.opening import Blocked, replayed
 from perdure.ports.addresses import Address, TaskKey
 from perdure.ports.errors import PortError
@@ -32,6 +35,17 @@ from perdure.ports.errors import PortError
 _PATIENCE = 5.0
 _SHOWN = 200
 """Pending activities that a description goes into."""
+
+
+_REFUSALS = (
+    PerdureError,
+    PortError,
+    Blocked,
+    HistoryGone,
+    NewerEvent,
+    NewerRecord,
+    msgspec.DecodeError,
+)
 
 
 class Question(msgspec.Struct):
@@ -47,7 +61,7 @@ class Question(msgspec.Struct):
 class Clerk:
     """Answers for the lanes of one scheduler."""
 
-    def __init__(self, context: Context, lane_of: Any) -> None:
+    def __init__(self, context: Context, lane_of: Callable[[Address], WorkflowLane]) -> None:
         self._context = context
         self._lane_of = lane_of
 
@@ -57,30 +71,17 @@ class Clerk:
             question = msgspec.json.decode(data, type=Question)
             result = await self._query(question)
             return msgspec.json.encode({"ok": True, "result": result})
-        except (
-            PerdureError,
-            PortError,
-            Blocked,
-            NewerEvent,
-            NewerRecord,
-            msgspec.DecodeError,
-        ) as error:
+        except _REFUSALS as error:
             return msgspec.json.encode({"ok": False, "error": self._refusal(error)})
 
     async def describe(self, data: bytes) -> bytes:
         """What the open run waits for: ``{"ok": true, "activities", "timers", "history_length"}``."""
         try:
             question = msgspec.json.decode(data, type=Question)
-            live = await self._instance(question)
-            return msgspec.json.encode({"ok": True, **await self._waiting(question, live)})
-        except (
-            PerdureError,
-            PortError,
-            Blocked,
-            NewerEvent,
-            NewerRecord,
-            msgspec.DecodeError,
-        ) as error:
+            async with self._instance(question) as instance:
+                waiting = await self._waiting(question, instance)
+            return msgspec.json.encode({"ok": True, **waiting})
+        except _REFUSALS as error:
             return msgspec.json.encode({"ok": False, "error": self._refusal(error)})
 
     def _refusal(self, error: BaseException) -> dict[str, Any]:
@@ -97,25 +98,32 @@ class Clerk:
         return {"kind": kind, "message": failure.message, "failure": failure}
 
     async def _query(self, question: Question) -> Payload:
-        instance = await self._instance(question)
-        answer = instance.query(question.name, question.args)
-        prefix = blob_prefix(question.workflow_id, instance.run, f"query-{question.name}")
+        async with self._instance(question) as instance:
+            run, answer = instance.run, instance.query(question.name, question.args)
+        prefix = blob_prefix(question.workflow_id, run, f"query-{question.name}")
         return await self._context.payloads.offload_one(answer, prefix)
 
-    async def _instance(self, question: Question) -> Instance:
+    @asynccontextmanager
+    async def _instance(self, question: Question) -> AsyncGenerator[Instance]:
+        """The run asked about: the one in memory, or a closed one replayed for this question."""
         address = Address(self._context.options.task_queue, question.workflow_id)
-        lane: WorkflowLane = self._lane_of(address)
+        lane = self._lane_of(address)
         live = await self._current(lane, address)
         if live is not None and question.run in ("", live.run):
             if question.after > live.tip and question.after not in live.named:
                 await lane.settled(question.after, _PATIENCE)
             if lane.live:
-                return lane.live.instance
+                yield lane.live.instance
+                return
         if lane.blocked:
             raise Blocked(lane.blocked)
-        return await self._closed(address, question.run)
+        closed = await self._closed(address, question.run)
+        try:
+            yield closed
+        finally:
+            closed.dispose()
 
-    async def _current(self, lane: WorkflowLane, address: Address) -> Any:
+    async def _current(self, lane: WorkflowLane, address: Address) -> LiveRun | None:
         if lane.live is not None:
             tip = await self._context.backend.log.tip(address)
             lane.forget_the_past(0 if tip is None else tip.seq)
@@ -134,7 +142,7 @@ class Clerk:
         return live.instance
 
     async def _closed_history(self, address: Address, run: str) -> RunHistory | None:
-        found = await load_history(self._context.backend.log, address, run=run)
+        found = await load_history(self._context.backend, address, run=run)
         if found is not None:
             return found
         if not run:

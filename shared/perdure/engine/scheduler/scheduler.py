@@ -10,7 +10,7 @@ from typing import Self
 from perdure.core.durations import SECOND
 from perdure.core.ids import SLOTS
 from perdure.core.payloads import PayloadConverter
-from perdure.engine.payloads import PayloadStore
+from perdure.engine.payloads import LimitedConverter, PayloadStore
 from perdure.engine.scheduler.context import Context, SchedulerOptions, WorkflowRegistry
 from perdure.engine.scheduler.lane import WorkflowLane
 from perdure.engine.scheduler.observing import Observer
@@ -44,7 +44,7 @@ class Scheduler:
         self.context = Context(
             backend=backend,
             registry=registry,
-            converter=converter,
+            converter=LimitedConverter(converter),
             payloads=PayloadStore(backend.blobs),
             options=options,
             short_timers=ShortTimers(backend.timers, backend.clock),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
@@ -92,7 +93,21 @@ async def _record(desk: Desk, live: LiveRun, items: list[Item]) -> tuple[Record,
         moved = await desk.context.payloads.offload_commands(record.commands, prefix)
         record = msgspec.structs.replace(record, commands=moved)
         data = encode_record(record)
+    if len(data) > desk.context.backend.max_message:
+        record, data = await _beside_the_log(desk, live, record, data)
     return record, data
+
+
+async def _beside_the_log(
+    desk: Desk, live: LiveRun, record: Record, data: bytes
+) -> tuple[Record, bytes]:
+    """A record of very many commands lies in a blob; the log keeps its place and its close."""
+    digest = hashlib.blake2b(data, digest_size=8).hexdigest()
+    key = blob_prefix(desk.address.workflow_id, live.run, f"record-{live.k}-{digest}")
+    await desk.context.backend.blobs.put(key, data)
+    record = msgspec.structs.replace(record, blob=key)
+    close = [] if record.close is None else [record.close]
+    return record, encode_record(msgspec.structs.replace(record, commands=close))
 
 
 async def _effects(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> None:
@@ -157,7 +172,7 @@ async def _close(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> No
 async def _all_turns(desk: Desk, live: LiveRun) -> list[Turn]:
     if live.turns is not None:
         return live.turns
-    history = await load_history(desk.context.backend.log, desk.address, run=live.run)
+    history = await load_history(desk.context.backend, desk.address, run=live.run)
     if history is None:
         raise HistoryGone
     return history.all_turns
