@@ -92,7 +92,7 @@ class Demo:
     async def kill_in_the_middle(self) -> None:
         self.show.step(f"Watch {ORDER} until its second activity is done, then pull the plug")
         order = self.client.get_workflow_handle(ORDER)
-        await self.follow(order, lambda history: _count(history, "activity_completed") >= 2)
+        await self.follow(order, lambda history: count(history, "activity_completed") >= 2)
         for service in ("scheduler", "activity-worker"):
             victim = self.running.pop(service)
             self.processes.kill(victim)
@@ -112,7 +112,7 @@ class Demo:
             await self.publish(js, f"perdure.default.signal.{EXPENSE}.approve", "")
         self.show.note("The dead worker's task comes back when its lease of 10 s is over.")
         order = self.client.get_workflow_handle(ORDER)
-        await self.follow(order, lambda history: any("closes" in row for row in history.events))
+        await self.follow(order, is_closed)
 
     async def check(self) -> bool:
         self.show.step("The results")
@@ -158,6 +158,10 @@ class Demo:
             self.seen = len(history.events)
             if enough(history):
                 return
+            if is_closed(history):
+                raise DemoError(f"{handle.id} ended before its time")
+            for one in self.running.values():
+                one.check()
             await asyncio.sleep(0.05)
 
     async def outcome(self, workflow_id: str) -> tuple[str, str]:
@@ -171,7 +175,11 @@ class Demo:
         return described.status.name.lower(), text
 
 
-def _count(history: WorkflowHistory, kind: str) -> int:
+def is_closed(history: WorkflowHistory) -> bool:
+    return any("closes" in row for row in history.events)
+
+
+def count(history: WorkflowHistory, kind: str) -> int:
     return sum(row["type"] == kind for row in history.events)
 
 

@@ -42,6 +42,12 @@ class Running:
     def pid(self) -> int:
         return self.process.pid
 
+    def check(self) -> None:
+        """Raises DemoError when it ended by itself."""
+        code = self.process.poll()
+        if code is not None:
+            raise DemoError(f"the {self.service} (pid {self.pid}) ended with exit code {code}")
+
 
 class Processes:
     """Every process that was started here ends with the ``async with``, whatever happens."""
@@ -119,8 +125,7 @@ class Processes:
     async def _until_ready(self, one: Running) -> None:
         deadline = one.started + _PATIENCE
         while not await asyncio.to_thread(_is_ready, one.health_port):
-            if one.process.poll() is not None:
-                raise DemoError(f"the {one.service} ended while it started")
+            one.check()
             if time.monotonic() > deadline:
                 raise DemoError(f"the {one.service} was not ready within {_PATIENCE:g} s")
             await asyncio.sleep(0.05)

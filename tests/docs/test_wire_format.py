@@ -33,7 +33,7 @@ def written(heading: str) -> list[Row]:
 @pytest.mark.parametrize("heading", [heading for heading, _ in sections()])
 def test_every_field_is_written_down(heading: str) -> None:
     kind = dict(sections())[heading]
-    assert written(heading) == rows(kind)
+    assert written(heading) == rows(kind), f"write it down in docs/wire-format.md: {heading}"
 
 
 def test_nothing_is_written_down_that_is_not_there() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from support.polling import until
+from support.polling import until, until_found
 from support.systems import system
 from support.watching import history_when, types
 
@@ -97,11 +97,10 @@ async def test_heartbeat_details_outlive_their_worker(tmp_path: Path) -> None:
         await deployed.did("count waits 1")
         key = TaskKey("default", "count", handle.result_run_id or "", 1)
 
-        async def stored() -> None:
-            while b"20" not in (await client.backend.heartbeats.last(key) or b""):
-                await asyncio.sleep(0.05)
+        async def stored() -> bool | None:
+            return b"20" in (await client.backend.heartbeats.last(key) or b"") or None
 
-        await asyncio.wait_for(stored(), 30)
+        await until_found(stored, "the stored heartbeat")
         made["worker"].kill()
         await deployed.restart(made["worker"])
         assert await handle.result(60) == [20, 20]

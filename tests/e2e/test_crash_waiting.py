@@ -8,11 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.polling import until
+from support.polling import until, until_found
 from support.systems import System, system
 from support.watching import history_when, insist, types
 
 from perdure.client import UnavailableError
+from perdure.client.description import PendingActivity
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
@@ -69,17 +70,14 @@ async def test_a_retry_keeps_its_time_and_its_number_across_a_kill(tmp_path: Pat
         handle = await here.client.start_workflow("Retrier", 4.0, id="retry")
         await here.deployed.did("retry call 1")
 
-        async def failed_once() -> None:
-            while True:
-                pending = (await handle.describe()).pending_activities
-                if pending and pending[0].next_attempt_at:
-                    assert pending[0].attempt == 2
-                    assert pending[0].last_failure is not None
-                    assert "does not answer" in pending[0].last_failure.message
-                    return
-                await asyncio.sleep(0.05)
+        async def backing_off() -> PendingActivity | None:
+            pending = (await handle.describe()).pending_activities
+            return pending[0] if pending and pending[0].next_attempt_at else None
 
-        await asyncio.wait_for(failed_once(), 20)
+        pending = await until_found(backing_off, "a backoff that describe shows")
+        assert pending.attempt == 2
+        assert pending.last_failure is not None
+        assert "does not answer" in pending.last_failure.message
         made["worker"].kill()
         await here.deployed.restart(made["worker"])
         assert await handle.result(60) == "call"

@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def demo(temporary: Path) -> Generator[subprocess.Popen[str]]:
+def demo(temporary: Path, *, pace: str = "0.7") -> Generator[subprocess.Popen[str]]:
     """The demo as a process; its temporary data go below ``temporary``."""
     process = subprocess.Popen(
-        [sys.executable, "examples/demo.py", "--pace", "0.7"],
+        [sys.executable, "examples/demo.py", "--pace", pace],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(temporary), "COLUMNS": "100"},
         stdout=subprocess.PIPE,
@@ -88,3 +88,26 @@ def test_an_interrupted_demo_cleans_up(tmp_path: Path, number: signal.Signals) -
         assert process.returncode == 130, output + rest
     assert not [pid for pid in pids_in(output) if is_alive(pid)]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_that_dies_unasked_fails_the_demo(tmp_path: Path) -> None:
+    with demo(tmp_path, pace="5") as process:
+        output = read_until(process, "PERDURE_default_INGRESS #3")
+        gateway = re.search(r"signal-gateway +(\d+)", output)
+        assert gateway is not None
+        os.kill(int(gateway[1]), signal.SIGKILL)
+        rest, _ = process.communicate(timeout=60)
+        assert process.returncode == 1, output + rest
+    assert "the signal-gateway" in rest
+    assert "ended with exit code -9" in rest
+    assert not [pid for pid in pids_in(output) if is_alive(pid)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_order_that_goes_wrong_fails_the_demo(tmp_path: Path) -> None:
+    # No activity can take less than no time: every attempt fails.
+    with demo(tmp_path, pace="-1") as process:
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1, output
+    assert "order-1 ended before its time" in output
+    assert not [pid for pid in pids_in(output) if is_alive(pid)]

@@ -11,7 +11,7 @@ from support.processes import Process, Processes
 from perdure.adapters.jetstream.permissions import Role, RoleUser, authorization
 from perdure.adapters.jetstream.subjects import Subjects
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SUBJECTS = Subjects("default")
 

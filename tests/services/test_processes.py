@@ -198,6 +198,18 @@ def test_a_stop_while_nats_is_away_is_a_stop(perdures: Processes) -> None:
     assert worker.ended() == 0, worker.output
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["scheduler", "worker", "gateway"])
+def test_a_stop_after_nats_went_is_a_stop(
+    perdures: Processes, server: RunningServer, what: str
+) -> None:
+    process = serve(perdures, what, server.url)
+    server.stop()
+    process.send(signal.SIGTERM)
+    assert process.ended() == 0, process.output
+    assert "Traceback" not in process.output
+
+
 def test_missing_streams_end_it_when_it_may_not_make_them(
     perdures: Processes, server: RunningServer
 ) -> None:

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +157,8 @@ class Deployment:
 
     async def start_all(self, *kinds: Kind) -> dict[Kind, Process]:
         """One of each (else all three), side by side; returns when all are ready."""
-        made = {kind: self.spawn(kind) for kind in kinds or tuple(_MODULES)}
+        wanted = kinds or tuple(_MODULES)
+        made: dict[Kind, Process] = {kind: self.spawn(kind) for kind in wanted}
         await asyncio.gather(*(process.ready() for process in made.values()))
         return made
 
@@ -204,7 +205,7 @@ async def deployment(
     namespace: str = "default",
     imports: str = JOURNEYS,
     **environment: str,
-) -> AsyncIterator[Deployment]:
+) -> AsyncGenerator[Deployment]:
     """Nothing started on it outlives the block; a failure carries everybody's last words."""
     own = {"PERDURE_NAMESPACE": namespace, "PERDURE_IMPORT": imports, **environment}
     made = Deployment(folder, url, own)

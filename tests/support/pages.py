@@ -27,8 +27,8 @@ class Block:
 
 
 def pages() -> list[Path]:
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [path for path in found if path.exists()]
+    found = [ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").rglob("*.md")]
+    return sorted(found)
 
 
 def name_of(page: Path) -> str:

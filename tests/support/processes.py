@@ -23,8 +23,6 @@ SHOP = '''
 """Workflows and activities for processes."""
 
 import asyncio
-import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from support.world import World
 
 from perdure import activity, workflow
 from perdure.authoring.app import App
+from perdure.core.durations import SECOND
 from perdure.core.errors import WorkflowNotFoundError
 from perdure.core.events import WorkflowStarted
 from perdure.core.machine import Instance
@@ -20,6 +22,8 @@ from perdure.core.state import Status
 from perdure.engine.activities.worker import ActivityWorker
 from perdure.engine.scheduler import Scheduler, SchedulerOptions
 from perdure.exceptions import ApplicationError
+from perdure.ports.backend import Backend
+from perdure.ports.members import Members
 from perdure.testing.faults import (
     CrashAfter,
     CrashBefore,
@@ -99,9 +103,19 @@ async def storm(
     app = App(workflows=[Errand], activities=[step, flaky])
     one = World(app)
 
+    two_owners = chance.random() < 0.5
+
     def scheduler(name: str) -> Any:
-        options = SchedulerOptions(identity=name, max_cached=chance.choice((0, 2, 100)))
-        return lambda backend: Scheduler(backend, app, converter=one.converter, options=options)
+        options = SchedulerOptions(
+            identity=name, max_cached=chance.choice((0, 2, 100)), purge_grace=60 * SECOND
+        )
+
+        def make(backend: Backend) -> Scheduler:
+            if two_owners:
+                backend = replace(backend, members=_Alone(backend.members))
+            return Scheduler(backend, app, converter=one.converter, options=options)
+
+        return make
 
     def worker(name: str) -> Any:
         return lambda backend: ActivityWorker(
@@ -116,11 +130,7 @@ async def storm(
         part.begin(f"part-{position}")
     try:
         ids = [await one.start("Errand", letters, id=f"errand-{i}") for i in range(workflows)]
-        senders = [
-            asyncio.create_task(_post(one, i, letters, random.Random(seed * 97 + n)))
-            for n, i in enumerate(ids)
-        ]
-        await asyncio.gather(*senders)
+        await _post_all(one, ids, letters, seed)
         for patience in (600, 600):
             try:
                 async with asyncio.timeout(patience):
@@ -132,6 +142,19 @@ async def storm(
                 plan.calm()
         else:
             raise AssertionError(await _stuck(one, ids))
+        for i in ids:
+            await _judge(one, i, letters)
+        # The ids are used again, while owners may remember the runs before.
+        FINISHED.clear()
+        for i in ids:
+            await one.start("Errand", letters, id=i)
+        await _post_all(one, ids, letters, seed + 1)
+        try:
+            async with asyncio.timeout(1_200):
+                for i in ids:
+                    await one.closed(i)
+        except TimeoutError:
+            raise AssertionError(await _stuck(one, ids)) from None
         plan.calm()
         for i in ids:
             await _judge(one, i, letters)
@@ -146,6 +169,24 @@ async def storm(
         f"more activities ran twice than faults explain: {doubled}"
     )
     return plan
+
+
+class _Alone:
+    """Members as somebody sees them who believes to be the only one."""
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._members, name)
+
+    async def list(self, group: tuple[str, ...]) -> dict[str, bytes]:
+        return {}
+
+
+async def _post_all(one: World, ids: list[str], letters: int, seed: int) -> None:
+    senders = [_post(one, i, letters, random.Random(seed * 97 + n)) for n, i in enumerate(ids)]
+    await asyncio.gather(*senders)
 
 
 async def _post(one: World, workflow_id: str, letters: int, chance: random.Random) -> None:

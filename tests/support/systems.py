@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class System:
 @asynccontextmanager
 async def system(
     folder: Path, *, imports: str = "support.journeys", **server_options: Any
-) -> AsyncIterator[System]:
+) -> AsyncGenerator[System]:
     with running_server(folder, **server_options) as server:
         async with (
             deployment(folder / "services", server.url, imports=imports) as deployed,

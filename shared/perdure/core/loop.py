@@ -344,14 +344,16 @@ _PATIENCE = 100
 """Awaits that a coroutine's cleanup may reach before it is left alone."""
 
 
+class _Dropped(BaseException):
+    """Raised inside the coroutines of a run that is dropped. (GeneratorExit would end an outer
+    coroutine while an inner one still cleans up.)"""
+
+
 def _close_quietly(coroutine: Any) -> None:
-    """Close a coroutine whatever its code does about it."""
+    """End a coroutine whatever its code does about it."""
     for _ in range(_PATIENCE):
         try:
-            coroutine.close()
-        except BaseException as error:  # noqa: BLE001
+            coroutine.throw(_Dropped())
+        except BaseException:  # noqa: BLE001
             # A dropped instance decides nothing any more: what its cleanup raises has no reader.
-            # Cleanup that awaits is still there; it is closed again at that await.
-            del error
-        if coroutine.cr_frame is None:
             return

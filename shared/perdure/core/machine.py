@@ -222,6 +222,8 @@ class Instance:
             self.ledger.finish(close)
 
     def _end(self, error: BaseException) -> None:
+        if self.host.loop.is_gone:
+            return
         if self.host.cancellation_reason is not None and is_cancelled_exception(error):
             text = self.host.cancellation_reason or "Workflow cancelled"
             self.ledger.finish(CancelWorkflow(failure=Failure(message=text, kind="canceled")))

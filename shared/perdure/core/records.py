@@ -30,6 +30,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     applied: list[int]
     commands: list[Command] = []
     trail: list[int] = []
+    after: int = 0
+    """In a run's first record: the sequence of the id's record before it. Outsiders' events up to
+    there were for an earlier run."""
     build: str = ""
     flags: int = 0
     blob: str = ""

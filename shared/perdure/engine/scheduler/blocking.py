@@ -105,6 +105,7 @@ async def terminate(context: Context, address: Address, item: Item) -> bool:
         applied=[item.seq],
         commands=commands,
         trail=mine.trail if mine is not None else [],
+        after=0 if mine is not None or history is None else history.tip,
         build=context.options.build,
     )
     data = encode_record(record)

@@ -16,9 +16,9 @@ from perdure.engine.scheduler import blocking
 from perdure.engine.scheduler.beginning import Begun, begin, bring_in, go_on_blocked
 from perdure.engine.scheduler.context import Context, logger
 from perdure.engine.scheduler.desk import Desk
-from perdure.engine.scheduler.live import LiveRun
+from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.engine.scheduler.opening import Blocked
-from perdure.engine.scheduler.pending import collect, has_pending, needs_no_record
+from perdure.engine.scheduler.pending import collect, has_pending, is_of_another_run
 from perdure.engine.scheduler.turns import FIRST_PAUSE, LONGEST_PAUSE, apply, commit
 from perdure.ports.addresses import Address
 from perdure.ports.errors import Conflict, PortError
@@ -166,15 +166,32 @@ class WorkflowLane:
         live = desk.live
         assert live is not None
         desk.first = []
-        settled = [item for item in items if needs_no_record(live, item)]
-        desk.ack(settled)
-        await apply(desk, live, [item for item in items if item not in settled])
+        await apply(desk, live, await self._addressed_to(live, items))
         if not live.unrecorded:
             return
         if live.commands or flush or live.joined or len(live.unrecorded) >= _SHARE or not live.k:
             await commit(desk, live)
         else:
             self._flush_soon()
+
+    async def _addressed_to(self, live: LiveRun, items: list[Item]) -> list[Item]:
+        """The items that need a record of this run; the rest is acknowledged.
+
+        An event of another run says that either it or this memory is out of date, and only the log
+        knows which: raises Conflict when it is the memory.
+        """
+        strange = [item for item in items if is_of_another_run(live, item)]
+        if strange:
+            tip = await self._context.backend.log.tip(self._desk.address)
+            if (0 if tip is None else tip.seq) != live.tip:
+                raise Conflict(f"workflow {self._id!r} went on elsewhere")
+        done = [
+            item
+            for item in items
+            if item in strange or item.seq in live.named or item.seq <= live.after
+        ]
+        self._desk.ack(done)
+        return [item for item in items if item not in done]
 
     async def _guarded(self, step: Coroutine[Any, Any, None]) -> None:
         """One step; whatever goes wrong with the store, the log is read again."""

@@ -16,7 +16,7 @@ KEEP_TURNS = 256
 """Turns kept for the archive; a longer history is read again at its close."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """One event on its way into a record. ``rank`` orders what is pending together."""
 
@@ -54,6 +54,8 @@ class LiveRun:
     """The next record applies outsiders' events as one step."""
     cut: int = 0
     """Sequence of the first void closing record that the next one has to cover."""
+    after: int = 0
+    """The id's record before this run: events up to there were for an earlier one."""
     start_seq: int = 0
     revision: int = 0
     marked: bool = False
@@ -89,6 +91,7 @@ def from_history(history: RunHistory, instance: Instance, started: WorkflowStart
         named=set(history.named),
         turns=list(history.turns) if len(history.turns) <= KEEP_TURNS else None,
         cut=history.cut,
+        after=history.all_turns[0].record.after,
         start_seq=first.seq,
         revision=started.revision,
     )

@@ -86,6 +86,7 @@ async def fresh(context: Context, address: Address, item: Item, *, after: int) -
         started=started,
         started_at=item.timestamp,
         tip=after,
+        after=after,
         start_seq=item.seq,
         revision=started.revision,
     )

@@ -68,10 +68,8 @@ def _item(delivery: Delivery, *, strict: bool) -> Item:
     return Item(message.seq, message.timestamp, message.data, event, delivery.lane, delivery, rank)
 
 
-def needs_no_record(live: LiveRun, item: Item) -> bool:
-    """Whether the event was named before, or is of another run."""
-    if item.seq in live.named:
-        return True
+def is_of_another_run(live: LiveRun, item: Item) -> bool:
+    """Whether the event addresses a run that is not the one in memory."""
     event = item.event
     if event is None:
         return False

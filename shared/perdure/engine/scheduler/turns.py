@@ -84,6 +84,7 @@ async def _record(desk: Desk, live: LiveRun, items: list[Item]) -> tuple[Record,
         applied=[item.seq for item in items],
         commands=live.commands,
         trail=live.trail,
+        after=0 if live.k else live.tip,
         build=desk.context.options.build,
         flags=JOINED if live.joined else 0,
     )
