@@ -117,6 +117,14 @@ def test_words_come_parted_by_commas_or_repeated(monkeypatch: pytest.MonkeyPatch
     assert CodeSettings.load(imports=["c"], task_queues=["one"]).task_queues == ("one",)
 
 
+def test_a_gateway_starts_on_the_first_of_several_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERDURE_TASK_QUEUE", "fast,slow")
+    assert GatewaySettings.load().task_queue == "fast"
+    assert GatewaySettings.load(task_queue="other").task_queue == "other"
+    with pytest.raises(Refused, match="task_queue cannot be empty"):
+        GatewaySettings.load(task_queue=",")
+
+
 def test_an_empty_variable_is_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERDURE_SERVER", "")
     monkeypatch.setenv("PERDURE_TASK_QUEUE", "")

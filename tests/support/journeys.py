@@ -188,7 +188,7 @@ class Counting:
             counting,
             to,
             start_to_close_timeout=timedelta(minutes=5),
-            heartbeat_timeout=timedelta(seconds=30),
+            heartbeat_timeout=timedelta(seconds=5),
         )
 
 

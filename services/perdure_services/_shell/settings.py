@@ -58,7 +58,9 @@ class ConnectionSettings(BaseSettings):
     create: bool = True
     replicas: int | None = None
     retention: Duration | None = None
-    partitions: int = 4
+    partitions: int | None = None
+    reply_prefixes: Words = ()
+    """Where else than in inboxes replies to durable requests may go."""
 
     @classmethod
     def settings_customise_sources(
@@ -80,6 +82,11 @@ class ConnectionSettings(BaseSettings):
             return cls(**given)
         except ValidationError as error:
             raise Refused("; ".join(map(_complaint, error.errors()))) from error
+
+    @field_validator("reply_prefixes", mode="before")
+    @classmethod
+    def _reply_prefixes(cls, value: Any) -> Any:
+        return split_words(value)
 
     @field_validator("namespace")
     @classmethod
@@ -124,11 +131,11 @@ class ConnectionSettings(BaseSettings):
                 connection=self.connect_options(name=name, **others),
                 namespace=self.namespace,
                 prefix=self.subject_prefix,
-                stream_prefix=self.subject_prefix.rpartition(".")[2].upper(),
                 create=self.create,
                 replicas=self.replicas,
                 retention=self.retention,
                 partitions=self.partitions,
+                reply_prefixes=self.reply_prefixes,
             )
         except ValueError as error:
             raise Refused(str(error)) from error

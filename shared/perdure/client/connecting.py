@@ -83,7 +83,7 @@ def _servers(target_host: str) -> tuple[str, ...]:
     if not target_host.strip():
         raise InvalidInputError("target_host cannot be empty", field="target_host")
     if target_host == _TEMPORAL_DEFAULT:
-        configured = os.environ.get("PERDURE_NATS_URL") or os.environ.get("NATS_URL")
+        configured = os.environ.get("PERDURE_SERVER") or os.environ.get("NATS_URL")
         target_host = configured or DEFAULT_TARGET
         _say_once(
             _TEMPORAL_DEFAULT,

@@ -152,12 +152,12 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         outer = self._enter()
         try:
-            for task in list(self._tasks.values()):
+            while self._tasks:
+                task = self._tasks.pop(next(iter(self._tasks)))
                 coroutine = task.get_coro()
                 if not task.done() and coroutine is not None:
                     _close_quietly(coroutine)
         finally:
-            self._tasks.clear()
             self._leave(outer)
 
     def _enter(self) -> tuple[Any, Any]:
@@ -246,7 +246,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
         **options: Any,
     ) -> asyncio.Task[Any]:
-        if self._refusal is not None:
+        # Cleanup code of a dropped run may make tasks: they never begin, and end with it.
+        if self._refusal is not None and not self.is_gone:
             coro.close()
             raise self._refusal("start a task")
         self._numbers += 1

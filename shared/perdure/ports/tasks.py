@@ -19,6 +19,12 @@ class TaskDelivery(Protocol):
         """How often this message was offered (1: the first time)."""
         ...
 
+    @property
+    def is_old(self) -> bool:
+        """Whether it was queued before this consumption began, or began anew. A store that crashed
+        may have forgotten that it offered such a task, or that it was settled."""
+        ...
+
     def ack(self) -> None:
         """Take the task out of the queue. Only after what it led to is durable."""
         ...

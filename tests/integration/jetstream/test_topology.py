@@ -9,7 +9,9 @@ import pytest
 from support.jetstream_namespace import connected, namespace
 from support.nats_server import running_server
 
+from perdure.adapters.jetstream.backend import JetStreamOptions, connect
 from perdure.adapters.jetstream.link import Link
+from perdure.adapters.jetstream.options import ConnectOptions
 from perdure.adapters.jetstream.streams import TopologyOptions, declared
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.adapters.jetstream.topology import TopologyError, ensure, manifest, verify
@@ -162,3 +164,20 @@ async def test_cron_schedules_live_in_the_log(tmp_path: Path) -> None:
         )
         info = await ns.link.api(f"STREAM.INFO.{ns.subjects.log_stream}")
         assert info["state"]["messages"] == 1
+
+
+async def test_the_number_of_partitions_is_the_namespace_s_for_ever(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+
+        def options(partitions: int | None) -> JetStreamOptions:
+            connection = ConnectOptions(servers=[server.url])
+            return JetStreamOptions(connection=connection, partitions=partitions)
+
+        async with connect(options(8)) as backend:
+            assert backend.partitions == 8
+        async with connect(options(None)) as backend:
+            assert backend.partitions == 8
+        with pytest.raises(TopologyError, match="leave partitions unset") as raised:
+            async with connect(options(4)):
+                pass
+        assert (raised.value.found, raised.value.wanted) == ("8", "4")

@@ -273,7 +273,10 @@ def test_a_start_ends_schedule_to_start(drive: Drive, reported: bool) -> None:
         assert kinds(d.feed(started)) == ["cancel_timer 2"]
         assert d.feed(started) == []
     else:
-        assert kinds(d.backoff(1, attempt=1, delay=40)) == ["cancel_timer 2", "start_timer 3: retry"]
+        assert kinds(d.backoff(1, attempt=1, delay=40)) == [
+            "cancel_timer 2",
+            "start_timer 3: retry",
+        ]
 
 
 def test_a_long_backoff_is_a_timer(drive: Drive) -> None:
@@ -321,7 +324,9 @@ def test_deciding_after_the_close_leaves_nothing(drive: Drive) -> None:
         await asyncio.sleep(0)
         self.over = True
         asyncio.get_running_loop().call_soon(lambda: begin())
-        asyncio.get_running_loop().call_soon(lambda: asyncio.get_running_loop().call_later(5, print))
+        asyncio.get_running_loop().call_soon(
+            lambda: asyncio.get_running_loop().call_later(5, print)
+        )
         del helper
 
     class Flow:

@@ -363,9 +363,7 @@ def test_time_never_goes_back(drive: Drive) -> None:
     assert d.result() == (START + 1_000_000) / SECOND
 
 
-def test_the_logger_is_silent_on_replay(
-    drive: Drive, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_logger_is_silent_on_replay(drive: Drive, caplog: pytest.LogCaptureFixture) -> None:
     async def run(self: Any) -> Any:
         workflow.logger.warning("first")
         try:
@@ -410,7 +408,7 @@ def test_dropping_a_run_decides_nothing(recwarn: pytest.WarningsRecorder) -> Non
             lambda: asyncio.sleep(5),
             lambda: asyncio.sleep(0),
             lambda: asyncio.Event().wait(),
-            lambda: asyncio.gather(call()),
+            lambda: asyncio.gather(call(), call()),
             lambda: workflow.wait_condition(lambda: False),
         ]
         self.tasks = [asyncio.create_task(stubborn(self, what)) for what in attempts]
@@ -435,8 +433,7 @@ def test_dropping_a_run_decides_nothing(recwarn: pytest.WarningsRecorder) -> Non
     gone = "this workflow run is being dropped from memory"
     assert {end for end in ends if end != "again"} == {
         f"cannot {what}: {gone}"
-        for what in ("start an activity", "sleep", "start a task", "make a future")
-        + ("wait for a condition",)
+        for what in ("start an activity", "sleep", "make a future", "wait for a condition")
     }
     assert "again" in ends
     assert not d.instance.host.unhandled

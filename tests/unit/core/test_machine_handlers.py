@@ -155,9 +155,7 @@ def test_queries_answer_at_any_time(drive: Drive) -> None:
     assert d.log[-1].commands == [co.CompleteWorkflow(result=pack("end"))]
 
 
-@pytest.mark.parametrize(
-    ("queries", "known"), [({}, "none"), ({"b": print, "a": print}, "a, b")]
-)
+@pytest.mark.parametrize(("queries", "known"), [({}, "none"), ({"b": print, "a": print}, "a, b")])
 def test_an_unknown_query_names_the_known(
     drive: Drive, queries: dict[str, Any], known: str
 ) -> None:
@@ -193,9 +191,7 @@ def test_a_query_of_a_run_that_was_never_built(drive: Drive) -> None:
 
 def test_a_query_with_wrong_arguments(drive: Drive) -> None:
     signature = Signature(types=(int, int), required=1)
-    d = drive(
-        flow(until_two, cls=Letters, queries={"q": print}, handler_signature=signature)
-    )
+    d = drive(flow(until_two, cls=Letters, queries={"q": print}, handler_signature=signature))
     with pytest.raises(WorkflowQueryFailedError, match="query 'q' takes 1 to 2 arguments, got 3"):
         d.query("q", 1, 2, 3)
 

@@ -207,9 +207,7 @@ def test_a_condition_that_holds_already(drive: Drive) -> None:
 
 def test_a_condition_without_a_timeout_records_no_timer(drive: Drive) -> None:
     d = drive(
-        flow(
-            lambda self: workflow.wait_condition(lambda: self.go), cls=Box, signals={"put": put}
-        )
+        flow(lambda self: workflow.wait_condition(lambda: self.go), cls=Box, signals={"put": put})
     )
     assert d.commands == []
     d.signal("put")

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import cast
 
 from perdure.adapters.jetstream.archive import JetStreamArchive
 from perdure.adapters.jetstream.blobs import JetStreamBlobs
@@ -20,7 +21,11 @@ from perdure.adapters.jetstream.outlets import (
     JetStreamReplies,
 )
 from perdure.adapters.jetstream.state import JetStreamState
-from perdure.adapters.jetstream.streams import TopologyOptions
+from perdure.adapters.jetstream.streams import (
+    DEFAULT_PARTITIONS,
+    PARTITIONS_KEY,
+    TopologyOptions,
+)
 from perdure.adapters.jetstream.subjects import PARTITIONS, Subjects
 from perdure.adapters.jetstream.tasks import JetStreamHeartbeats, JetStreamTasks
 from perdure.adapters.jetstream.timers import JetStreamTimers
@@ -34,23 +39,23 @@ _LARGEST_MESSAGE = 900_000
 
 @dataclass(frozen=True, kw_only=True)
 class JetStreamOptions:
-    """A namespace on a server. ``create=False`` only verifies the streams; ``replicas`` and
-    ``retention`` are the server's when None."""
+    """A namespace on a server. ``create=False`` only verifies the streams; ``replicas``,
+    ``partitions`` and ``retention`` are the namespace's when None."""
 
     connection: ConnectOptions = field(default_factory=ConnectOptions)
     namespace: str = "default"
     prefix: str = "perdure"
-    stream_prefix: str = "PERDURE"
+    stream_prefix: str = ""
     create: bool = True
     replicas: int | None = None
     retention: timedelta | None = None
     max_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
-    partitions: int = 4
+    partitions: int | None = None
     lease: timedelta = timedelta(seconds=10)
     reply_prefixes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.partitions not in PARTITIONS:
+        if self.partitions is not None and self.partitions not in PARTITIONS:
             raise ValueError(f"partitions must be one of {PARTITIONS}, not {self.partitions}")
         if self.lease < timedelta(seconds=1):
             raise ValueError(f"lease must be at least a second, not {self.lease}")
@@ -64,6 +69,7 @@ class JetStreamOptions:
         return TopologyOptions(
             create=self.create,
             replicas=self.replicas,
+            partitions=self.partitions,
             retention=self.retention,
             max_bytes=self.max_bytes,
         )
@@ -88,15 +94,13 @@ async def connect(options: JetStreamOptions | None = None) -> AsyncGenerator[Bac
 async def compose(link: Link, options: JetStreamOptions) -> Backend:
     """The ports over a link whose streams are there."""
     subjects = options.subjects
-    replicas = await _replicas(link, subjects)
+    replicas, partitions = await _shape(link, subjects)
     lease = nanoseconds(options.lease)
     clock = await StreamClock.start(link, subjects.log_stream)
     return Backend(
         namespace=options.namespace,
         log=JetStreamLog(link, subjects, replicas=replicas),
-        inbox=JetStreamInbox(
-            link, subjects, partitions=options.partitions, lease=lease, clock=clock
-        ),
+        inbox=JetStreamInbox(link, subjects, partitions=partitions, lease=lease, clock=clock),
         tasks=JetStreamTasks(link, subjects, replicas=replicas, lease=lease, clock=clock),
         heartbeats=JetStreamHeartbeats(link, subjects, replicas=replicas),
         timers=JetStreamTimers(link, subjects, replicas=replicas),
@@ -112,11 +116,15 @@ async def compose(link: Link, options: JetStreamOptions) -> Backend:
         clock=clock,
         max_message=min(_LARGEST_MESSAGE, link.max_payload - _HEADROOM),
         lease=lease,
-        partitions=options.partitions,
+        partitions=partitions,
     )
 
 
-async def _replicas(link: Link, subjects: Subjects) -> int:
-    """How many copies the log has: the stream knows, whoever made it."""
+async def _shape(link: Link, subjects: Subjects) -> tuple[int, int]:
+    """How many copies the log has and how many partitions its queues: the stream knows, whoever
+    made it."""
     info = await link.api(f"STREAM.INFO.{subjects.log_stream}")
-    return int(info["config"].get("num_replicas") or 1)
+    config = info["config"]
+    metadata = cast("dict[str, str]", config.get("metadata") or {})
+    partitions = int(metadata.get(PARTITIONS_KEY) or DEFAULT_PARTITIONS)
+    return int(config.get("num_replicas") or 1), partitions

@@ -82,7 +82,7 @@ def render_config(namespace: str, users: Iterable[RoleUser], *, prefix: str = "p
 
     Streams are named after the same prefix in upper case, as :class:`Subjects` does by default.
     """
-    subjects = _subjects(namespace, prefix)
+    subjects = Subjects(namespace, prefix)
     return render({"authorization": authorization(subjects, users)})
 
 
@@ -123,12 +123,8 @@ def render_accounts(
 ) -> str:
     """An ``accounts`` block for nats-server.conf: like :func:`render_config`, and outsiders can't
     reach anything by naming it as a reply subject."""
-    block = accounts(_subjects(namespace, prefix), users, name=name, outsiders=outsiders)
+    block = accounts(Subjects(namespace, prefix), users, name=name, outsiders=outsiders)
     return render({"accounts": block})
-
-
-def _subjects(namespace: str, prefix: str) -> Subjects:
-    return Subjects(namespace, prefix, prefix.rsplit(".", 1)[-1].upper())
 
 
 def _user(subjects: Subjects, user: RoleUser) -> dict[str, Any]:

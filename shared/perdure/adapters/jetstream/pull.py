@@ -18,7 +18,8 @@ from perdure.ports.errors import PortError, Unavailable
 
 log = logging.getLogger("perdure.nats")
 
-_EXPIRES: Final = 30_000_000_000
+_EXPIRES: Final = 10_000_000_000
+"""What is asked for by a process that hangs is lost to others for so long, and a lease."""
 _HEARTBEAT: Final = 5_000_000_000
 _SILENCE: Final = 2 * _HEARTBEAT / 1e9 + 1
 """Seconds without a word from the server after which its requests are taken for lost."""
@@ -39,6 +40,7 @@ class Held:
         "attempt",
         "data",
         "head",
+        "is_old",
         "raw_subject",
         "reply",
         "seq",
@@ -57,6 +59,7 @@ class Held:
         self.attempt = attempt
         self.seq = seq
         self.timestamp = timestamp
+        self.is_old = timestamp < pull.begun
 
     @property
     def message(self) -> Stored:
@@ -108,7 +111,11 @@ class Pull:
         self._credit = credit
         self._ensure = ensure
         self._kind = kind
+        self._clock = clock
         self._observe = clock.observe if clock is not None else None
+        self.begun = 0
+        """Stream time of the newest beginning. What was there before may have been offered or
+        settled already: a server that crashes forgets the last moments of its consumers."""
         self._loop = asyncio.get_running_loop()
         self._held: dict[int, Held] = {}
         self._asked = 0
@@ -194,6 +201,7 @@ class Pull:
         self._asked = 0
         self._batches.clear()
         self._heard = self._loop.time()
+        self.begun = self._clock.now() if self._clock is not None else 0
         prefix, cut = self._inbox, len(inbox) + 1
 
         def hear(message: Message) -> None:

@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from perdure.adapters.jetstream.subjects import Subjects
+from perdure.adapters.jetstream.subjects import PARTITIONS, Subjects
 from perdure.core.durations import DAY, MINUTE, nanoseconds
 
 TOPOLOGY_VERSION: Final = 1
 VERSION_KEY: Final = "perdure-topology"
+PARTITIONS_KEY: Final = "perdure-partitions"
+"""In how many consumers a task queue's workflows are dealt: all processes of a namespace must agree,
+and existing consumers are cut for it, so the LOG stream says it once and for all."""
+DEFAULT_PARTITIONS: Final = 4
 
 DEFAULT_RETENTION: Final = timedelta(days=30)
 
@@ -45,6 +49,7 @@ class TopologyOptions:
 
     create: bool = True
     replicas: int | None = None
+    partitions: int | None = None
     retention: timedelta | None = None
     max_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -57,6 +62,8 @@ class TopologyOptions:
             )
         if self.replicas is not None and self.replicas not in (1, 3, 5):
             raise ValueError(f"replicas must be 1, 3 or 5, not {self.replicas}")
+        if self.partitions is not None and self.partitions not in PARTITIONS:
+            raise ValueError(f"partitions must be one of {PARTITIONS}, not {self.partitions}")
         if self.retention is not None and self.retention < timedelta(minutes=1):
             raise ValueError(f"retention must be at least a minute, not {self.retention}")
 
@@ -96,6 +103,11 @@ def declared(subjects: Subjects, options: TopologyOptions) -> tuple[StreamSpec, 
 
 def _spec(key: str, config: Mapping[str, Any], options: TopologyOptions) -> StreamSpec:
     free = set[str]()
+    metadata = {VERSION_KEY: str(TOPOLOGY_VERSION)}
+    if key == "log":
+        metadata[PARTITIONS_KEY] = str(options.partitions or DEFAULT_PARTITIONS)
+        if options.partitions is None:
+            free.add(PARTITIONS_KEY)
     if key == "members":
         free.add("storage")
     if options.replicas is None:
@@ -120,7 +132,7 @@ def _spec(key: str, config: Mapping[str, Any], options: TopologyOptions) -> Stre
         "deny_purge": False,
         **config,
         "num_replicas": options.replicas or 1,
-        "metadata": {VERSION_KEY: str(TOPOLOGY_VERSION)},
+        "metadata": metadata,
     }
     if key in options.max_bytes:
         whole["max_bytes"] = options.max_bytes[key]

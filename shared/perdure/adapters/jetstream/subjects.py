@@ -41,14 +41,17 @@ def partition_of_slot(slot: int, partitions: int) -> int:
 
 @dataclass(frozen=True)
 class Subjects:
-    """The names of one namespace. ``prefix`` may have several tokens; it is used as it is."""
+    """The names of one namespace. ``prefix`` may have several tokens; it is used as it is, and its
+    last one in capitals begins the names of streams, unless they have a prefix of their own."""
 
     namespace: str
     prefix: str = "perdure"
-    stream_prefix: str = "PERDURE"
+    stream_prefix: str = ""
 
     def __post_init__(self) -> None:
         check_namespace(self.namespace)
+        if not self.stream_prefix:
+            object.__setattr__(self, "stream_prefix", self.prefix.rpartition(".")[2].upper())
 
     @cached_property
     def base(self) -> str:

@@ -14,6 +14,7 @@ from perdure.adapters.jetstream.connecting import NEEDED
 from perdure.adapters.jetstream.errors import STREAM_NOT_FOUND, Missing, err_code_of
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.streams import (
+    PARTITIONS_KEY,
     TOPOLOGY_VERSION,
     VERSION_KEY,
     StreamSpec,
@@ -158,9 +159,27 @@ def compare(spec: StreamSpec, found: Mapping[str, Any] | None) -> list[Differenc
     for name, wanted in spec.config.items():
         if name not in _UNCOMPARED and name not in spec.free:
             differences.extend(_compare_field(spec.name, name, found.get(name), wanted))
+    differences.extend(_compare_partitions(spec, found))
     if version is None:
         return [_not_ours(difference) for difference in differences]
     return differences
+
+
+def _compare_partitions(spec: StreamSpec, found: Mapping[str, Any]) -> list[Difference]:
+    wanted = cast("Mapping[str, str]", spec.config["metadata"]).get(PARTITIONS_KEY)
+    current = cast("Mapping[str, str]", found.get("metadata") or {}).get(PARTITIONS_KEY)
+    if wanted is None or PARTITIONS_KEY in spec.free or current in (None, wanted):
+        return []
+    return [
+        Difference(
+            stream=spec.name,
+            field=PARTITIONS_KEY,
+            found=current,
+            wanted=wanted,
+            remedy="refuse",
+            reason="the consumers of this namespace are cut for it: leave partitions unset",
+        )
+    ]
 
 
 def _not_ours(difference: Difference) -> Difference:
@@ -240,5 +259,6 @@ async def _apply(link: Link, spec: StreamSpec, differences: list[Difference]) ->
     if found is None:
         raise TopologyError("A stream was deleted while it was being amended:", differences)
     amended = {**found, **{d.field: spec.config[d.field] for d in differences}}
-    amended["metadata"] = {**(found.get("metadata") or {}), VERSION_KEY: str(TOPOLOGY_VERSION)}
+    amended["metadata"] = {**spec.config["metadata"], **(found.get("metadata") or {})}
+    amended["metadata"][VERSION_KEY] = str(TOPOLOGY_VERSION)
     await link.api(f"STREAM.UPDATE.{spec.name}", amended)

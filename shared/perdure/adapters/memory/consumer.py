@@ -26,6 +26,7 @@ class Offer[K: Hashable]:
         self.attempt = attempt
         self.subscription = subscription
         self.reign = consumer.reign
+        self.is_old = source.stored.seq <= subscription.begins_after
 
     def ack(self) -> None:
         self._consumer.send(self, partial(self._consumer.acked, self))
@@ -51,6 +52,10 @@ class Delivered[K: Hashable]:
     def attempt(self) -> int:
         return self._offer.attempt
 
+    @property
+    def is_old(self) -> bool:
+        return self._offer.is_old
+
     def ack(self) -> None:
         self._offer.ack()
 
@@ -70,11 +75,13 @@ class ConsumerSubscription[K: Hashable]:
         session: Session,
         on_offer: Callable[[Offer[K]], None],
         credit: int,
+        begins_after: int,
     ) -> None:
         self._consumer = consumer
         self.session = session
         self._on_offer = on_offer
         self.credit = credit
+        self.begins_after = begins_after
         self.held = 0
         # In the order of the offers: what goes back goes back in order. A dict for want of an
         # ordered set.
@@ -129,7 +136,7 @@ class Consumer[K: Hashable]:
     ) -> ConsumerSubscription[K]:
         if credit < 1:
             raise ValueError(f"credit must be at least 1, got {credit}")
-        subscription = ConsumerSubscription(self, session, on_offer, credit)
+        subscription = ConsumerSubscription(self, session, on_offer, credit, self._stream.last)
         self._subscriptions.append(subscription)
         self._pump()
         return subscription

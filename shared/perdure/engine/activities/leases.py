@@ -45,6 +45,10 @@ class Held:
         """How often this message was offered."""
         return self.delivery.attempt
 
+    @property
+    def is_old(self) -> bool:
+        return self.delivery.is_old
+
     def check(self) -> None:
         """Raises LeaseLost."""
         if self.lost:

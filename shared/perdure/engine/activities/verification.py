@@ -37,7 +37,7 @@ def address_of(task: ActivityTask) -> Address:
 def is_doubtful(held: Held, task: ActivityTask) -> bool:
     """Whether ``task`` must be verified before anything is done for it."""
     late = task.cause_at > 0 and held.message.timestamp - task.cause_at > LATE
-    return task.again or held.attempt > 1 or late
+    return task.again or held.attempt > 1 or held.is_old or late
 
 
 async def still_counts(backend: Backend, held: Held, task: ActivityTask) -> bool:

@@ -39,6 +39,23 @@ async def offers_a_task(stage: Stage) -> None:
     await subscription.close()
 
 
+async def old_tasks_are_told_apart(stage: Stage) -> None:
+    backend = await stage.connect()
+    before = fresh_task()
+    after = TaskKey(before.queue, before.workflow_id, before.run, before.n + 1)
+    await backend.tasks.offer(before, b"work")
+    seen: Seen[TaskDelivery] = Seen()
+    subscription = await backend.tasks.open(before.queue, seen, credit=2)
+    delivery = await seen.next("a queued task is offered")
+    expect(delivery.is_old, "a task from before the consumption began is old")
+    delivery.ack()
+    await backend.tasks.offer(after, b"work")
+    delivery = await seen.next("a task is offered to who waits for it")
+    expect(not delivery.is_old, "a task from after the consumption began is not old")
+    delivery.ack()
+    await subscription.close()
+
+
 async def keys_hold_one_task(stage: Stage) -> None:
     backend = await stage.connect()
     key = fresh_task()
@@ -319,6 +336,7 @@ async def closed_openers_leave_tasks(stage: Stage) -> None:
 
 TASK_QUEUE = suite(
     offers_a_task,
+    old_tasks_are_told_apart,
     keys_hold_one_task,
     offers_of_one_key_at_once,
     offer_dedups_a_word,
