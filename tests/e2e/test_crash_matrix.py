@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 import nats
 import pytest
+from nats.errors import Error as NatsError
 from support.deployments import Deployment, deployment
 from support.nats_server import RunningServer, running_server
 from support.watching import Rows, history_when, insist, types
@@ -183,7 +184,7 @@ async def _publish(url: str, subject: str, body: Any) -> None:
                         f"perdure.default.{subject}", json.dumps(body).encode(), headers=headers
                     )
                     return
-                except (nats.errors.Error, OSError):
+                except (NatsError, OSError):
                     await asyncio.sleep(0.1)
     finally:
         await outsider.close()

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from support.deployments import Kind
 from support.polling import until, until_found
 from support.systems import system
 from support.watching import history_when, types
@@ -112,7 +113,8 @@ async def test_many_workflows_while_everybody_dies_in_turn(tmp_path: Path) -> No
         deployed, client = here.deployed, here.client
         made = await deployed.start_all("scheduler", "worker")
         handles = [await client.start_workflow("Errands", 10, id=f"e-{n}") for n in range(40)]
-        for kind, enough in (("scheduler", 60), ("worker", 140), ("scheduler", 220)):
+        deaths: list[tuple[Kind, int]] = [("scheduler", 60), ("worker", 140), ("scheduler", 220)]
+        for kind, enough in deaths:
             await until(
                 lambda enough=enough: len(deployed.effects()) >= enough, f"{enough} activities"
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from nats.js.api import PubAck
 from support.polling import until_found
 from support.systems import System, system
 from support.watching import insist
@@ -22,7 +23,7 @@ NAMES: Final = ("letter", "parcel", "letter")
 async def publish_all(here: System) -> None:
     """In order, on one connection; acknowledgements are collected afterwards, as they come."""
     jetstream = here.outsider.jetstream(publish_async_max_pending=1_000)
-    receipts: list[asyncio.Future[object]] = []
+    receipts: list[asyncio.Future[PubAck]] = []
     for number in range(PAIRS):
         start = f"perdure.default.start.Mailbox.box-{number}"
         receipts.append(await jetstream.publish_async(start, b'{"args": [%d]}' % LETTERS))

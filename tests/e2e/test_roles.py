@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import nats
 import pytest
 from nats.aio.client import Client as NatsClient
-from support.deployments import deployment
+from support.deployments import Kind, deployment
 from support.nats_server import RunningServer, running_server
 from support.watching import insist
 
@@ -56,7 +56,7 @@ FORBIDDEN: Final = {
 }
 
 
-def identity(role: Role) -> dict[str, str]:
+def identity(role: Role) -> dict[str, Any]:
     return {"user": role.value, "password": f"{role.value}-pw"}
 
 
@@ -97,7 +97,11 @@ async def test_a_whole_workflow_with_one_user_per_role(tmp_path: Path) -> None:
         async with deployment(
             tmp_path / "services", server.url, PERDURE_CREATE="false"
         ) as deployed:
-            roles = {"scheduler": Role.SCHEDULER, "worker": Role.WORKER, "gateway": Role.GATEWAY}
+            roles: dict[Kind, Role] = {
+                "scheduler": Role.SCHEDULER,
+                "worker": Role.WORKER,
+                "gateway": Role.GATEWAY,
+            }
             processes = [
                 deployed.spawn(kind, PERDURE_USER=role.value, PERDURE_PASSWORD=f"{role.value}-pw")
                 for kind, role in roles.items()

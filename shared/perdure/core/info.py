@@ -31,16 +31,6 @@ class Info:
     memo: Mapping[str, Any] = field(default_factory=dict[str, Any])
     search_attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def _logger_details(self) -> Mapping[str, Any]:
-        return {
-            "attempt": self.attempt,
-            "namespace": self.namespace,
-            "run_id": self.run_id,
-            "task_queue": self.task_queue,
-            "workflow_id": self.workflow_id,
-            "workflow_type": self.workflow_type,
-        }
-
 
 def info_of(
     started: WorkflowStarted, timestamp: int, workflow_id: str, task_queue: str, namespace: str

@@ -85,19 +85,11 @@ class Instance:
 
     def apply(self, event: ev.Event, *, timestamp: int) -> list[Command]:
         """Run the code on ``event`` until it waits; what it decided."""
-        host = self.host
-        host.instant = max(host.instant, timestamp)
-        host.history_length += 1
-        if self.ledger.close is None and event.run in ("", self.run):
-            self._STEPS[type(event)](self, event)
-            self._settle()
-        commands = self.ledger.take()
-        host.history_length += len(commands)
-        return commands
+        return self.apply_together(((event, timestamp),))
 
     def apply_together(self, events: Iterable[tuple[ev.Event, int]]) -> list[Command]:
-        """Apply outsiders' events with their timestamps as one step: every one has reached its
-        handler before the code goes on."""
+        """Apply events with their timestamps as one step: every one has reached its handler before
+        the code goes on."""
         host = self.host
         for event, timestamp in events:
             host.instant = max(host.instant, timestamp)

@@ -84,3 +84,12 @@ def test_slots_and_run_ids_never_change() -> None:
     assert run == "01a0c450-6c00-7d24-b3c4-62403e6c9ff3"
     assert run != run_id_for("req-2", 1_790_000_000_000_000_000)
     assert uuid.UUID(run).version == 7 and uuid.UUID(run).variant == uuid.RFC_4122
+
+
+def test_an_id_that_prints_and_is_no_unicode() -> None:
+    class Printable(str):
+        def isprintable(self) -> bool:
+            return True
+
+    with pytest.raises(ValueError, match="id is not valid Unicode"):
+        check_id(Printable("\ud800"), "id")

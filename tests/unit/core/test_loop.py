@@ -137,3 +137,22 @@ def test_a_dropped_loop_takes_nothing(driver: Driver, loop: WorkflowLoop) -> Non
 
 def test_a_plain_timer_handle_is_none_of_its_business(loop: WorkflowLoop) -> None:
     asyncio.TimerHandle(5.0, print, (), loop).cancel()
+
+
+def test_futures_made_by_the_loop_hash_by_number(loop: WorkflowLoop) -> None:
+    one, other = loop.create_future(), loop.create_future()
+    assert hash(other) == hash(one) + 1
+
+
+def test_disposing_leaves_tasks_that_ended_in_this_step_alone(
+    driver: Driver, loop: WorkflowLoop
+) -> None:
+    async def quick() -> int:
+        return 5
+
+    task = loop.create_task(quick())
+    handle = loop._ready.popleft()
+    loop.call(handle._run)
+    assert task.done()
+    driver.instance.dispose()
+    assert task.result() == 5

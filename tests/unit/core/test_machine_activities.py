@@ -335,3 +335,9 @@ def test_deciding_after_the_close_leaves_nothing(drive: Drive) -> None:
     d = drive(flow(run, cls=Flow))
     assert kinds(d.commands) == ["complete_workflow"]
     assert d.instance.pending_activities() == [] == d.instance.pending_timers()
+
+
+def test_cancelling_an_activity_that_is_gone_is_nothing(drive: Drive) -> None:
+    d = drive(flow(one))
+    d.instance.host.cancel_activity(99, forget=False)
+    assert d.instance.ledger.take() == []

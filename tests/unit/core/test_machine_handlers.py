@@ -11,7 +11,13 @@ from support.driver import Driver, flow, kinds, pack
 from perdure import workflow
 from perdure.core import commands as co
 from perdure.core.definitions import Signature
-from perdure.core.errors import ApplicationError, ReadOnlyContextError, WorkflowQueryFailedError
+from perdure.core.errors import (
+    ApplicationError,
+    NondeterminismError,
+    ReadOnlyContextError,
+    WorkflowQueryFailedError,
+)
+from perdure.core.events import TimerFired, WorkflowSignaled
 
 type Drive = Callable[..., Driver]
 S5 = timedelta(seconds=5)
@@ -249,3 +255,38 @@ def test_an_async_query_may_not_wait(drive: Drive) -> None:
     assert d.query("quick") == 5
     with pytest.raises(WorkflowQueryFailedError, match="a query cannot wait: answer from what"):
         d.query("slow")
+
+
+# several events as one step
+
+
+def test_events_applied_together_reach_their_handlers_before_the_code_goes_on() -> None:
+    definition = flow(until_two, cls=Letters, signals={"post": post})
+    live = Driver(definition)
+    live.start()
+    letters = [WorkflowSignaled(eid=str(n), name="post", args=[pack(n)]) for n in range(3)]
+    letters.append(WorkflowSignaled(eid="x", name="post", run="another"))
+    at = live.now + 5
+    commands = live.instance.apply_together([(event, at) for event in letters])
+    assert live.result() == [0, 1, 2]
+    assert live.instance.host.history_length == 6
+    again = live.replayed()
+    fired = TimerFired(run=live.started.run, n=9, due=0)
+    again.replay(
+        [(2, at, letters[0]), (3, at, fired), (4, at, None), *((5, at, e) for e in letters[1:])],
+        commands,
+        joined=True,
+    )
+    assert again.close == live.instance.close
+    assert not again.host.is_replaying
+    assert live.instance.apply_together([(letters[0], at)]) == []
+    for instance in (live.instance, again):
+        instance.dispose()
+
+
+def test_a_replay_that_does_not_fit_drops_the_run() -> None:
+    d = Driver(flow(until_two, cls=Letters, signals={"post": post}))
+    d.start()
+    with pytest.raises(NondeterminismError):
+        d.instance.replay([], [co.CompleteWorkflow()])
+    assert d.instance.host.loop.is_gone
