@@ -22,6 +22,7 @@ from perdure.adapters.jetstream.permissions import (
 )
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.client import Client
+from perdure.exceptions import CancelledError, WorkflowFailureError
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
@@ -135,8 +136,9 @@ async def test_a_whole_workflow_with_one_user_per_role(tmp_path: Path) -> None:
                 sleeper = await client.start_workflow("Sleeper", 3_600.0, id="sleeper")
                 assert (await sleeper.describe()).status.name == "RUNNING"
                 await sleeper.cancel("enough")
-                with pytest.raises(Exception, match=r"(?i)cancel"):
+                with pytest.raises(WorkflowFailureError) as caught:
                     await sleeper.result(60)
+                assert isinstance(caught.value.cause, CancelledError)
             for process in processes:
                 assert "refuses" not in process.log.lower(), process.log
                 assert "permissions violation" not in process.log.lower(), process.log

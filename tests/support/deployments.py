@@ -30,6 +30,7 @@ _MODULES: Final[dict[Kind, str]] = {
     "worker": "perdure_services.activity_worker",
     "gateway": "perdure_services.signal_gateway",
 }
+KINDS: Final[tuple[Kind, ...]] = ("scheduler", "worker", "gateway")
 _READY_WITHIN: Final = 60.0
 _END_WITHIN: Final = 45.0
 _LOOK: Final = 0.03
@@ -157,7 +158,7 @@ class Deployment:
 
     async def start_all(self, *kinds: Kind) -> dict[Kind, Process]:
         """One of each (else all three), side by side; returns when all are ready."""
-        wanted = kinds or tuple(_MODULES)
+        wanted = kinds or KINDS
         made: dict[Kind, Process] = {kind: self.spawn(kind) for kind in wanted}
         await asyncio.gather(*(process.ready() for process in made.values()))
         return made

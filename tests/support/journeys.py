@@ -202,3 +202,36 @@ class Errands:
             await workflow.execute_activity(step, f"errand-{n}", start_to_close_timeout=_SHORT)
             for n in range(count)
         ]
+
+
+@workflow.defn
+class Elsewhere:
+    """An activity on a queue that nobody serves, with the deadlines given in seconds."""
+
+    @workflow.run
+    async def run(self, deadlines: dict[str, float]) -> str:
+        given: dict[str, Any] = {name: timedelta(seconds=n) for name, n in deadlines.items()}
+        return await workflow.execute_activity(
+            step, "nobody", task_queue="nobody", start_to_close_timeout=_SHORT, **given
+        )
+
+
+@workflow.defn
+class Unskilled:
+    """An activity that no worker of the queue knows."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_activity(
+            "stepp",
+            "x",
+            start_to_close_timeout=_SHORT,
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )
+
+
+@workflow.defn
+class Echo:
+    @workflow.run
+    async def run(self, text: str) -> str:
+        return text

@@ -56,7 +56,8 @@ class Client:
         host:port; several separated by commas).
 
         ``options`` are those of the JetStream adapter and its connection (``credentials``,
-        ``user``, ``password``, ``prefix``, …). Raises UnavailableError when no server answers.
+        ``user``, ``password``, ``prefix``, …). Raises UnavailableError when no server answers or it is
+        too old.
         """
         try:
             check_namespace(namespace)
@@ -66,10 +67,13 @@ class Client:
             target_host, namespace=namespace, tls=tls, api_key=api_key, others=options
         )
         from perdure.adapters.jetstream.backend import connect
+        from perdure.adapters.jetstream.errors import ServerTooOld
 
         resources = AsyncExitStack()
         try:
             backend = await resources.enter_async_context(connect(chosen))
+        except ServerTooOld as error:
+            raise UnavailableError(str(error)) from error
         except Unavailable as error:
             raise UnavailableError(
                 f"no NATS server answers at {chosen.connection.addresses}: {error}"

@@ -137,5 +137,5 @@ def identity(command: Command) -> str:
             return f"fail_workflow: {command.failure.kind}"
         case CancelWorkflow():
             return "cancel_workflow"
-        case TerminateWorkflow():
+        case TerminateWorkflow():  # pragma: no branch
             return "terminate_workflow"

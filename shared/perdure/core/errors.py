@@ -25,7 +25,7 @@ The texts say what happened and what to do. Names and fields follow Temporal's P
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import IntEnum
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 
 class PerdureError(Exception):
@@ -48,6 +48,11 @@ class FailureError(PerdureError):
         super().__init__(message)
         self.message = message
         self.stack_trace = stack_trace
+
+    @property
+    def failure(self) -> Self:
+        """The error itself: what Temporal's SDK keeps apart has its ``message`` and ``stack_trace``."""
+        return self
 
 
 class ApplicationErrorCategory(IntEnum):

@@ -156,7 +156,7 @@ def identity(event: Event) -> str:
             return f"{event.run}:{event.n}:{event.attempt}:attempt"
         case ActivityCompleted() | ActivityFailed() | ActivityCanceled():
             return f"{event.run}:{event.n}:outcome"
-        case TimerFired():
+        case TimerFired():  # pragma: no branch
             return f"{event.run}:{event.n}:fired"
 
 

@@ -213,7 +213,7 @@ def _exception(failure: Failure, converter: PayloadConverter) -> errors.FailureE
                 workflow_type=failure.workflow_type,
                 retry_state=state,
             )
-        case "already_started":
+        case "already_started":  # pragma: no branch
             return errors.WorkflowAlreadyStartedError(
                 failure.workflow_id, failure.workflow_type, run_id=failure.run_id or None
             )

@@ -4,11 +4,11 @@ outcomes back into what the code awaits."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, cast
 
 from perdure.core.commands import ScheduleActivity
-from perdure.core.errors import ActivityError, CancelledError, RetryState
+from perdure.core.errors import ActivityError, CancelledError, ReadOnlyContextError, RetryState
 from perdure.core.failures import Failure, known, to_exception
 from perdure.core.host import ActivityCancellationType, ActivityRequest
 from perdure.core.info import Info
@@ -136,6 +136,17 @@ class RunHost:
         """Let activity ``n`` run; nobody waits for it any more."""
         self._ledger.settle_activity(n)
 
+    # queries
+
+    def ask(self, function: Callable[..., Any], values: Sequence[Any]) -> Any:
+        """What a query handler answers. It leaves no trace: the run's next draws and numbers are
+        what they would have been."""
+        draws = self.random.getstate()
+        try:
+            return self.loop.look(_answer, function, self.instance, *values)
+        finally:
+            self.random.setstate(draws)
+
     # timers and conditions
 
     async def sleep(self, duration: int, summary: str) -> None:
@@ -185,6 +196,8 @@ class RunHost:
 
     def check_conditions(self) -> bool:
         """Wake those whose condition holds, first come first served; whether anyone woke."""
+        if not self._conditions:
+            return False
         woke = False
         for number, (condition, met) in list(self._conditions.items()):
             try:
@@ -218,7 +231,7 @@ class _ActivityWaiter:
     def __init__(self, host: RunHost, command: ScheduleActivity, request: ActivityRequest) -> None:
         self._host = host
         self._request = request
-        self._outcome: Future[Payload] = host.loop.create_future()
+        self._outcome: Future[Payload] = Future(loop=host.loop)
         self.open = OpenActivity(command, self._settle)
 
     async def wait(self) -> Any:
@@ -274,6 +287,19 @@ class _ActivityWaiter:
             attempt=self.open.attempt,
             retry_state=retry_state,
         )
+
+
+def _answer(function: Callable[..., Any], *args: Any) -> Any:
+    answer = function(*args)
+    if not isinstance(answer, Coroutine):
+        return answer
+    coroutine = cast("Coroutine[Any, Any, Any]", answer)
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise ReadOnlyContextError("a query cannot wait: answer from what the workflow knows now")
 
 
 def _resolve(future: Future[Any], value: Any) -> None:

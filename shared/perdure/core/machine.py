@@ -16,8 +16,8 @@ A step never raises for what user code does: failure is an output. It raises onl
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from perdure.core import events as ev
 from perdure.core.commands import (
@@ -35,7 +35,6 @@ from perdure.core.definitions import HandlerDefinition, WorkflowDefinition
 from perdure.core.errors import (
     InvalidInputError,
     NondeterminismError,
-    ReadOnlyContextError,
     WorkflowQueryFailedError,
     is_cancelled_exception,
 )
@@ -85,21 +84,16 @@ class Instance:
 
     def apply(self, event: ev.Event, *, timestamp: int) -> list[Command]:
         """Run the code on ``event`` until it waits; what it decided."""
-        return self.apply_together(((event, timestamp),))
+        if self._meet(event, timestamp):
+            self._settle()
+        return self._decided()
 
     def apply_together(self, events: Iterable[tuple[ev.Event, int]]) -> list[Command]:
         """Apply events with their timestamps as one step: every one has reached its handler before
         the code goes on."""
-        host = self.host
-        for event, timestamp in events:
-            host.instant = max(host.instant, timestamp)
-            host.history_length += 1
-            if self.ledger.close is None and event.run in ("", self.run):
-                self._STEPS[type(event)](self, event)
-        self._settle()
-        commands = self.ledger.take()
-        host.history_length += len(commands)
-        return commands
+        if any([self._meet(event, timestamp) for event, timestamp in events]):
+            self._settle()
+        return self._decided()
 
     def replay(
         self,
@@ -147,21 +141,32 @@ class Instance:
         host = self.host
         if host.instance is None:
             raise WorkflowQueryFailedError("the workflow object could not be built")
-        draws = host.random.getstate()
         try:
             values = handler.signature.decode(args, self._converter, f"query {name!r}")
-            answer = host.loop.look(_ask, handler.function, host.instance, values)
-            return self._converter.to_payload(answer)
+            return self._converter.to_payload(host.ask(handler.function, values))
         except BaseException as error:
             raise WorkflowQueryFailedError(
                 f"query {name!r} failed: {type(error).__name__}: {error}"
             ) from error
-        finally:
-            host.random.setstate(draws)
 
     def dispose(self) -> None:
         """Drop the run from memory: its coroutines end, nothing more is decided."""
         self.host.dispose()
+
+    def _meet(self, event: ev.Event, timestamp: int) -> bool:
+        host = self.host
+        if timestamp > host.instant:
+            host.instant = timestamp
+        host.history_length += 1
+        if self.ledger.close is not None or event.run not in ("", self.run):
+            return False
+        self._STEPS[type(event)](self, event)
+        return True
+
+    def _decided(self) -> list[Command]:
+        commands = self.ledger.take()
+        self.host.history_length += len(commands)
+        return commands
 
     # Steps 2 and 3: one method per event. The outside's events are dropped by identity when they
     # come again; the engine's by what is open, which an outcome of the wrong activity leaves open.
@@ -195,8 +200,9 @@ class Instance:
             self.host.loop.call_soon(self._main.cancel)
 
     def _limit(self, limit: int) -> None:
+        failure = Failure(message="Workflow timed out", kind="timeout")
+
         def expire() -> None:
-            failure = Failure(message="Workflow timed out", kind="timeout")
             self.ledger.finish(FailWorkflow(failure=failure))
 
         due = self.host.instant + limit
@@ -383,17 +389,3 @@ class Instance:
 
     def pending_timers(self) -> list[StartTimer]:
         return [timer.command for timer in self.ledger.timers.values()]
-
-
-def _ask(function: Callable[..., Any], workflow: Any, values: list[Any]) -> Any:
-    """What a query handler answers; an async one must do so without waiting."""
-    answer = function(workflow, *values)
-    if not isinstance(answer, Coroutine):
-        return answer
-    coroutine = cast("Coroutine[Any, Any, Any]", answer)
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise ReadOnlyContextError("a query cannot wait: answer from what the workflow knows now")

@@ -14,6 +14,7 @@ from perdure.ports.errors import PortError, StoreFull, Unavailable, UnknownOutco
 DEFAULT_TIMEOUT: Final = 10.0
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
+_SILENT: Final = "the store does not answer (is it running, and reachable from here?)"
 
 
 class Deadline:
@@ -57,7 +58,7 @@ class Deadline:
                 return await call
         except TimeoutError as error:
             if scope.expired():
-                raise self.error() from error
+                raise self.error(self.last_error or Unavailable(_SILENT)) from error
             raise
 
     async def persist[T](self, call: Callable[[], Awaitable[T]]) -> T:

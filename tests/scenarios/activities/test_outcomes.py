@@ -224,7 +224,7 @@ def test_an_unknown_activity_is_an_ordinary_failure_that_names_the_known_ones() 
         assert current.attempt == 2
         assert current.last_failure is not None
         assert current.last_failure.type == "NotFoundError"
-        assert "available activities: echo, greet" in current.last_failure.message
+        assert "Registered: echo, greet" in current.last_failure.message
 
     play(story)
 

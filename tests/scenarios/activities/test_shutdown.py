@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 
 import pytest
-from scenarios.activities.world import CONVERTER, App, World, play
+from scenarios.activities.world import CONVERTER, World, play
 
 from perdure import activity
+from perdure.authoring.app import App
 from perdure.core.durations import SECOND
 from perdure.core.events import ActivityCompleted
 from perdure.engine.activities.worker import ActivityWorker
@@ -138,7 +139,7 @@ def test_run_works_until_it_is_cancelled() -> None:
     async def story(world: World) -> None:
         task = await world.offer("slow", 1)
         backend = world.store.backend()
-        worker = ActivityWorker(backend, App([slow]), task_queue="work", converter=CONVERTER)
+        worker = ActivityWorker(backend, App(activities=[slow]), task_queue="work", converter=CONVERTER)
         running = asyncio.create_task(worker.run())
         await world.outcome()
         running.cancel()

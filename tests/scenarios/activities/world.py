@@ -2,16 +2,15 @@
 offered by hand, and the ENGINE lane read back."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from perdure.adapters.memory.backend import MemoryStore
-from perdure.authoring.activity_decorators import activity_definition_of
+from perdure.authoring.app import App
 from perdure.converter import default
-from perdure.core.definitions import ActivityDefinition
 from perdure.core.durations import SECOND
 from perdure.core.events import Event, decode_event
 from perdure.core.retry import RetryRule
@@ -26,21 +25,6 @@ CONVERTER = default().payload_converter
 ADDRESS = Address("flows", "order-1")
 RUN = "run-1"
 ONCE = RetryRule(maximum_attempts=1)
-
-
-class App:
-    """Activities by name."""
-
-    def __init__(self, functions: Iterable[Callable[..., Any]]) -> None:
-        definitions = [activity_definition_of(function) for function in functions]
-        self._known = {definition.name: definition for definition in definitions}
-
-    def activity(self, name: str) -> ActivityDefinition | None:
-        return self._known.get(name)
-
-    @property
-    def activity_names(self) -> Iterable[str]:
-        return self._known.keys()
 
 
 class World:
@@ -58,7 +42,7 @@ class World:
         backend = options.pop("backend", None) or self.store.backend()
         options.setdefault("identity", f"worker-{len(self.workers) + 1}")
         worker = ActivityWorker(
-            backend, App(functions), task_queue="work", converter=CONVERTER, **options
+            backend, App(activities=functions), task_queue="work", converter=CONVERTER, **options
         )
         self.workers.append((worker, backend))
         await worker.start()

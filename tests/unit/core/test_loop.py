@@ -92,7 +92,8 @@ def test_it_runs_inside_another_loops_task(loop: WorkflowLoop) -> None:
     seen: list[Any] = []
 
     async def inner() -> None:
-        seen.append(asyncio.current_task().get_name())
+        task = asyncio.current_task()
+        seen.append(task and task.get_name())
 
     async def outer() -> None:
         me = asyncio.current_task()

@@ -253,7 +253,7 @@ def test_schedule_to_close(drive: Drive) -> None:
 
 
 def test_deadlines_go_with_the_outcome(drive: Drive) -> None:
-    options = {"schedule_to_close_timeout": S5, "schedule_to_start_timeout": S5}
+    options: dict[str, Any] = {"schedule_to_close_timeout": S5, "schedule_to_start_timeout": S5}
     d = drive(flow(lambda self: call(**options)))
     assert kinds(d.done(1, 1)) == ["cancel_timer 2", "cancel_timer 3", "complete_workflow"]
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def effort(examples: int, thorough: int) -> settings:
     return settings(
         max_examples=thorough if THOROUGH else examples,
         deadline=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         derandomize=not THOROUGH,
         database=None,
         print_blob=True,
@@ -113,8 +114,6 @@ def test_changed_code_is_noticed_at_its_event(
 
 
 def _definition_with(driver: Driver, cls: type) -> Any:
-    from dataclasses import replace
-
     return replace(driver.definition, cls=cls)
 
 
@@ -133,6 +132,7 @@ def test_another_process_decides_the_same() -> None:
         driver = Life(program).live(life)
         here.append(decisions(driver))
         driver.instance.dispose()
+    path = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     answer = subprocess.run(
         [sys.executable, "-m", "support.programs"],
         input=json.dumps(cases),
@@ -140,7 +140,7 @@ def test_another_process_decides_the_same() -> None:
         text=True,
         check=False,
         cwd=TESTS,
-        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join(path)},
     )
     assert answer.returncode == 0, answer.stderr
     for one, other in zip(here, json.loads(answer.stdout), strict=True):

@@ -108,8 +108,6 @@ def _spec(key: str, config: Mapping[str, Any], options: TopologyOptions) -> Stre
         metadata[PARTITIONS_KEY] = str(options.partitions or DEFAULT_PARTITIONS)
         if options.partitions is None:
             free.add(PARTITIONS_KEY)
-    if key == "members":
-        free.add("storage")
     if options.replicas is None:
         free.add("num_replicas")
     if key in _BOUNDABLE and key not in options.max_bytes:
@@ -194,12 +192,12 @@ def _state(subjects: Subjects) -> dict[str, Any]:
 
 
 def _members(subjects: Subjects) -> dict[str, Any]:
-    # In memory: whoever is alive says so again within seconds, and beats should not wait for disks.
+    # On disk, though whoever is alive says so again within seconds: a stream in memory is gone after
+    # a restart of the server, and most processes may not make streams.
     return {
         "name": subjects.members_stream,
         "description": "perdure: which processes are alive",
         "subjects": [f"$KV.{subjects.members_bucket}.>"],
-        "storage": "memory",
         "max_msgs_per_subject": 1,
         "discard": "new",
         "allow_msg_ttl": True,

@@ -30,7 +30,9 @@ _logger = logging.getLogger("perdure.activities")
 class Activities(Protocol):
     """What a worker can run."""
 
-    def activity(self, name: str) -> ActivityDefinition | None: ...
+    def activity(self, name: str) -> ActivityDefinition:
+        """Raises LookupError saying what there is instead."""
+        ...
 
     @property
     def activity_names(self) -> Iterable[str]: ...
@@ -127,9 +129,12 @@ class Intake:
             last, details = task.last_failure, task.heartbeat_details
             await self._fail(held, task, timeout_failure(passed, details=details, cause=last))
             return
-        definition = self._app.activity(task.activity_type)
-        if definition is None:
-            await self._fail(held, task, self._unknown(task))
+        try:
+            definition = self._app.activity(task.activity_type)
+        except LookupError as error:
+            # Another worker of the queue may know it: the retry policy decides.
+            unknown = Failure(message=str(error), type="NotFoundError")
+            await self._fail(held, task, unknown)
             return
         if task.schedule_to_start:
             await self._outcomes.started(held, task)
@@ -203,16 +208,6 @@ class Intake:
 
     async def _fail(self, held: Held, task: ActivityTask, failure: Failure) -> None:
         await self._retrying.failed(held, task, failure, heartbeat=task.heartbeat_details)
-
-    def _unknown(self, task: ActivityTask) -> Failure:
-        known = ", ".join(sorted(self._app.activity_names)) or "none"
-        return Failure(
-            message=(
-                f"Activity function {task.activity_type} for workflow {task.workflow_id} is not "
-                f"registered on this worker, available activities: {known}"
-            ),
-            type="NotFoundError",
-        )
 
     def _report(self, attempt: Attempt, ended: Ended, began: int) -> None:
         if self._on_attempt is None:

@@ -16,7 +16,8 @@ class Desk:
 
     ``tip`` is the newest record of the id as far as known, ``first`` what the next record has to
     begin with, ``ended`` the run that was seen to end, ``must_load`` says that the log has to be
-    read before anything is decided, ``flush`` that what is applied is to be recorded now.
+    read before anything is decided, ``flush`` that what is applied is to be recorded now, ``stopping``
+    that the process goes.
     """
 
     def __init__(self, context: Context, address: Address) -> None:
@@ -30,6 +31,7 @@ class Desk:
         self.blocked = ""
         self.must_load = False
         self.flush = False
+        self.stopping = False
         self.mark_at: asyncio.TimerHandle | None = None
 
     def ack(self, items: Iterable[Item]) -> None:

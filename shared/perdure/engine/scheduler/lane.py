@@ -97,7 +97,7 @@ class WorkflowLane:
 
     async def stop(self) -> None:
         """Finish the turn under way; give back what is not recorded."""
-        self._stopped = True
+        self._stopped = self._desk.stopping = True
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
         for delivery in self._desk.held.values():

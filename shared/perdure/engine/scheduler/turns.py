@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from perdure.core.events import OUTSIDE, Event
+from perdure.core.commands import RejectSignal
+from perdure.core.events import OUTSIDE, Event, WorkflowSignaled
 from perdure.core.records import JOINED, Record, encode_record
 from perdure.core.state import StateEntry
 from perdure.engine.history import HistoryGone, Turn, load_history
@@ -64,6 +65,7 @@ async def commit(desk: Desk, live: LiveRun) -> None:
         raise Conflict(str(error)) from error
     stored = Stored(seq, desk.context.backend.clock.now(), data)
     turn = Turn(record, stored, [item.as_applied() for item in items])
+    _say_unheard(desk, live, items)
     live.committed(turn)
     desk.tip = seq
     desk.context.observer.turn(
@@ -75,6 +77,25 @@ async def commit(desk: Desk, live: LiveRun) -> None:
     live.cut = 0
     await _effects(desk, live, turn, items)
     desk.ack(items)
+
+
+def _say_unheard(desk: Desk, live: LiveRun, items: list[Item]) -> None:
+    """Signals that reached no handler: most are typing errors."""
+    unhandled = live.instance.unhandled_signals
+    for item in items if unhandled else ():
+        if isinstance(item.event, WorkflowSignaled) and item.event.name in unhandled:
+            logger.warning(
+                "workflow %r has no handler for signal %r: it is kept, and describe shows it",
+                desk.address.workflow_id,
+                item.event.name,
+            )
+    for command in live.commands:
+        if isinstance(command, RejectSignal):
+            logger.warning(
+                "workflow %r: %s; the signal is with the dead letters",
+                desk.address.workflow_id,
+                command.reason,
+            )
 
 
 async def _record(desk: Desk, live: LiveRun, items: list[Item]) -> tuple[Record, bytes]:
@@ -134,6 +155,9 @@ async def _effects(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> 
                 _mark_soon(desk, live)
             return
         except PortError as error:
+            if desk.stopping:
+                # Whoever loads the run next performs what this record decided.
+                raise
             desk.context.observer.failed(error)
             logger.warning("workflow %r: %r; trying again", desk.address.workflow_id, error)
         await asyncio.sleep(pause)
