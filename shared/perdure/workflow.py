@@ -13,6 +13,7 @@ from perdure.authoring.scheduling import (
 )
 from perdure.authoring.workflow import (
     WorkflowLogger,
+    as_completed,
     async_sleep,
     cancellation_reason,
     get_current_history_length,
@@ -28,6 +29,7 @@ from perdure.authoring.workflow import (
     time_ns,
     unsafe,
     uuid4,
+    wait,
     wait_condition,
 )
 from perdure.authoring.workflow_decorators import defn, init, query, run, signal
@@ -47,6 +49,7 @@ __all__ = [
     "NondeterminismError",
     "ReadOnlyContextError",
     "RetryPolicy",
+    "as_completed",
     "async_sleep",
     "cancellation_reason",
     "defn",
@@ -73,5 +76,6 @@ __all__ = [
     "time_ns",
     "unsafe",
     "uuid4",
+    "wait",
     "wait_condition",
 ]

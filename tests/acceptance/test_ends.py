@@ -54,9 +54,7 @@ class Tidy:
         try:
             await workflow.wait_condition(lambda: False, timeout=timedelta(days=7))
         except asyncio.CancelledError:
-            self.log.append(
-                await workflow.execute_activity(clean_up, start_to_close_timeout=LIMIT)
-            )
+            self.log.append(await workflow.execute_activity(clean_up, start_to_close_timeout=LIMIT))
             if not stubborn:
                 raise
             await workflow.wait_condition(lambda: "go" in self.log)

@@ -190,9 +190,7 @@ def test_what_did_not_complete_says_how_it_ended(town: Town) -> None:
         assert (cause.message, list(cause.details)) == ("power cut", ["detail"])
         late = await started(Long.run, id="late", execution_timeout=timedelta(seconds=0.3))
         assert isinstance(await end_of(late), TimeoutError)
-        statuses = [
-            await handle.query("status") for handle in (failed, canceled, terminated, late)
-        ]
+        statuses = [await handle.query("status") for handle in (failed, canceled, terminated, late)]
         assert statuses == ["failed", "canceled", "terminated", "timed_out"]
         for handle in (failed, canceled, terminated, late):
             with pytest.raises(WorkflowNotFoundError):

@@ -106,9 +106,7 @@ def test_a_worker_that_remembers_nothing_does_each_step_once(
     async def scenario(here: Any) -> None:
         calls = Calls()
         await here.work(Steps, calls.count_up, max_cached_workflows=0)
-        result = await here.client.execute_workflow(
-            Steps.run, 8, id="steps", task_queue="default"
-        )
+        result = await here.client.execute_workflow(Steps.run, 8, id="steps", task_queue="default")
         assert result == 8
         assert [number for number, _ in calls.made] == list(range(8))
         assert len({key for _, key in calls.made}) == 8

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -122,12 +123,22 @@ def test_run_ends_by_shutdown_or_by_cancellation() -> None:
         ({"workflows": [Greeting], "task_queue": ""}, ValueError, "cannot be empty"),
         ({"workflows": [Greeting], "odd": 1}, TypeError, "unexpected keyword argument 'odd'"),
         ({"workflows": [Greeting], "interceptors": [1]}, TypeError, "does not support"),
+        ({"workflows": [Greeting], "max_activities_per_second": 3}, TypeError, "in this release"),
+        ({"workflows": [Greeting], "max_concurrent_activities": 0}, ValueError, "at least 1"),
     ],
 )
 def test_what_it_refuses(options: dict[str, Any], error: Any, said: str) -> None:
     given: dict[str, Any] = {"task_queue": "q", **options}
     with pytest.raises(error, match=said):
         Worker(client(), **given)
+
+
+def test_activities_run_in_threads_not_in_processes() -> None:
+    with (
+        ProcessPoolExecutor(1) as pool,
+        pytest.raises(TypeError, match="activity_executor must run threads"),
+    ):
+        Worker(client(), task_queue="q", activities=[greet], activity_executor=pool)
 
 
 def test_options_without_meaning_here_are_taken() -> None:

@@ -133,7 +133,6 @@ def current_context(function: str) -> ActivityContext:
     if context is None:
         raise NotInActivityError(
             f"activity.{function} works only inside a running activity. A thread that an "
-            "activity starts belongs to it through contextvars.copy_context().run(...); tests call "
-            "activities in an ActivityEnvironment."
+            "activity starts belongs to it through contextvars.copy_context().run(...)."
         )
     return context

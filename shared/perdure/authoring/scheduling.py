@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final, TypedDict, Unpack, cast, overload
 
 from perdure.authoring.activity_decorators import activity_reference
+from perdure.authoring.common import Priority
 from perdure.authoring.workflow import current_host, nanoseconds_of
 from perdure.core.host import ActivityCancellationType, ActivityRequest
 from perdure.core.ids import check_id
@@ -15,7 +16,10 @@ _NO_ARG: Final[Any] = object()
 
 
 class ActivityConfig(TypedDict, total=False):
-    """The options of an activity call, for keeping them in one place: ``**config``."""
+    """The options of an activity call, for keeping them in one place: ``**config``.
+
+    ``priority`` and ``versioning_intent`` are Temporal's, without effect here.
+    """
 
     task_queue: str | None
     schedule_to_close_timeout: timedelta | None
@@ -26,6 +30,8 @@ class ActivityConfig(TypedDict, total=False):
     cancellation_type: ActivityCancellationType
     activity_id: str | None
     summary: str | None
+    priority: Priority
+    versioning_intent: Any
 
 
 _OPTIONS: Final = frozenset(ActivityConfig.__annotations__)

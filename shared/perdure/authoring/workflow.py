@@ -1,9 +1,18 @@
 """What workflow code may call while it runs. Everything goes to the host on the event loop."""
 
 import asyncio
+import inspect
 import logging
 import uuid as _uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from random import Random
@@ -31,8 +40,8 @@ def current_host(function: str = "this function") -> Host:
     if host is None:
         raise NotInWorkflowError(
             f"workflow.{function} works only inside a running workflow. Call it from the methods "
-            "of a @workflow.defn class that a worker (or a test environment) runs; in activities "
-            "use perdure.activity, elsewhere the standard library."
+            "of a @workflow.defn class that a worker runs; in activities use perdure.activity, "
+            "elsewhere the standard library."
         )
     return host
 
@@ -104,9 +113,10 @@ def uuid4() -> _uuid.UUID:
 
 
 async def sleep(duration: timedelta | float, *, summary: str | None = None) -> None:
-    """Wait for a durable timer; the process may end meanwhile. A float counts seconds."""
+    """Wait for a durable timer; the process may end meanwhile. A float counts seconds; nothing or
+    less returns at once."""
     host = current_host("sleep()")
-    await host.sleep(nanoseconds_of(duration, "duration"), summary or "")
+    await host.sleep(max(durations.duration(duration, "duration"), 0), summary or "")
 
 
 async def async_sleep(duration: timedelta | float, *, summary: str | None = None) -> None:
@@ -123,11 +133,32 @@ async def wait_condition(
     """Wait until ``fn()`` holds. True when it does, False when ``timeout`` passed first.
 
     (Temporal's SDK returns None and raises ``asyncio.TimeoutError`` instead.) Without a timeout no
-    timer is recorded.
+    timer is recorded; a timeout of nothing or less is over at once.
     """
     host = current_host("wait_condition()")
-    limit = None if timeout is None else nanoseconds_of(timeout, "timeout")
+    if not callable(fn) or inspect.iscoroutinefunction(fn):
+        raise TypeError(
+            f"wait_condition() takes a plain function that returns a bool, such as a lambda, not {fn!r}"
+        )
+    limit = None if timeout is None else max(durations.duration(timeout, "timeout"), 0)
     return await host.wait_condition(fn, limit, timeout_summary or "")
+
+
+async def wait[F: asyncio.Future[Any]](
+    fs: Iterable[F], *, timeout: float | None = None, return_when: str = asyncio.ALL_COMPLETED
+) -> tuple[list[F], list[F]]:
+    """``asyncio.wait``, with the done and the pending as lists in the order of ``fs``."""
+    tasks = list(dict.fromkeys(fs))
+    done, _ = await asyncio.wait(tasks, timeout=timeout, return_when=return_when)
+    return [task for task in tasks if task in done], [task for task in tasks if task not in done]
+
+
+def as_completed[T](
+    fs: Iterable[Awaitable[T]], *, timeout: float | None = None
+) -> Iterator[Coroutine[Any, Any, T]]:
+    """``asyncio.as_completed``, which begins coroutines in the order of ``fs``."""
+    tasks = [asyncio.ensure_future(one) for one in dict.fromkeys(fs)]
+    return iter(asyncio.as_completed(tasks, timeout=timeout))
 
 
 class unsafe:

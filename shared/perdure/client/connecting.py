@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from perdure.core.errors import InvalidInputError
 
@@ -31,6 +32,7 @@ _WITHOUT_MEANING: Final = frozenset(
         "runtime",
     }
 )
+_SCHEMES: Final = ("nats", "tls", "ws", "wss")
 _REFUSED: Final = frozenset({"http_connect_proxy_config", "interceptors", "plugins"})
 
 _logger = logging.getLogger("perdure.client")
@@ -90,7 +92,22 @@ def _servers(target_host: str) -> tuple[str, ...]:
             f"{_TEMPORAL_DEFAULT} is Temporal's address: using the configured NATS server",
         )
     hosts = [host.strip() for host in target_host.split(",") if host.strip()]
-    return tuple(host if "://" in host else f"nats://{host}" for host in hosts)
+    return tuple(_server(host if "://" in host else f"nats://{host}") for host in hosts)
+
+
+def _server(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        is_good = parts.scheme in _SCHEMES and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise InvalidInputError(
+            f"target_host must be host:port or a {', '.join(_SCHEMES)} URL, not {shown!r}",
+            field="target_host",
+        )
+    return url
 
 
 def _tls(tls: bool | ssl.SSLContext) -> ssl.SSLContext:

@@ -24,6 +24,9 @@ from perdure.core.payloads import PayloadConverter
 from perdure.engine.starts import StartRequest
 
 _PLAIN: Final = DefaultPayloadConverter()
+_NOT_YET: Final = frozenset(
+    {"cron_schedule", "retry_policy", "start_delay", "start_signal", "start_signal_args"}
+)
 
 
 class StartOptions(TypedDict, total=False):
@@ -109,8 +112,11 @@ def start_request(
 
 
 def _check_names(options: Mapping[str, Any]) -> None:
-    for name in options:
-        if name not in StartOptions.__annotations__:
+    for name, value in options.items():
+        if name in _NOT_YET:
+            if value:
+                raise TypeError(f"start_workflow() does not support {name} in this release")
+        elif name not in StartOptions.__annotations__:
             raise TypeError(f"start_workflow() got an unexpected keyword argument {name!r}")
     if "id" not in options:
         raise TypeError("start_workflow() missing 1 required keyword-only argument: 'id'")

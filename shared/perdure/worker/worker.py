@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final, Self, TypedDict
@@ -39,9 +39,26 @@ _WITHOUT_MEANING: Final = frozenset(
         "sticky_queue_schedule_to_start_timeout",
         "unsandboxed_workflow_runner",
         "use_worker_versioning",
+        # Every exception that leaves workflow code fails the workflow.
+        "workflow_failure_exception_types",
         "workflow_runner",
         "workflow_task_executor",
         "workflow_task_poller_behavior",
+    }
+)
+
+_NOT_YET: Final = frozenset(
+    {
+        "deployment_config",
+        "interceptors",
+        "max_activities_per_second",
+        "max_task_queue_activities_per_second",
+        "nexus_service_handlers",
+        "on_fatal_error",
+        "patch_activation_callback",
+        "plugins",
+        "shared_state_manager",
+        "tuner",
     }
 )
 
@@ -92,6 +109,14 @@ class Worker:
             raise ValueError("a worker needs at least one workflow or activity")
         if max_cached_workflows < 0:
             raise ValueError(f"max_cached_workflows must not be negative: {max_cached_workflows}")
+        if max_concurrent_activities is not None and max_concurrent_activities < 1:
+            raise ValueError(
+                f"max_concurrent_activities must be at least 1, not {max_concurrent_activities}"
+            )
+        if isinstance(activity_executor, ProcessPoolExecutor):
+            raise TypeError(
+                "activity_executor must run threads: activities in processes are not supported"
+            )
         grace = duration(graceful_shutdown_timeout, "graceful_shutdown_timeout")
         if grace < 0:
             raise ValueError("graceful_shutdown_timeout must not be negative")
@@ -240,9 +265,9 @@ class Worker:
 
 def _check_options(options: dict[str, Any]) -> None:
     for name, value in options.items():
-        if name in ("interceptors", "plugins", "tuner"):
+        if name in _NOT_YET:
             if value:
-                raise TypeError(f"Worker() does not support {name}")
+                raise TypeError(f"Worker() does not support {name} in this release")
         elif name in _WITHOUT_MEANING:
             _logger.debug("Worker(): %s has no meaning on NATS and is ignored", name)
         else:

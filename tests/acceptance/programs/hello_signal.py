@@ -18,9 +18,7 @@ class GreetingWorkflow:
     async def run(self) -> list[str]:
         greetings: list[str] = []
         while True:
-            await workflow.wait_condition(
-                lambda: not self._pending_greetings.empty() or self._exit
-            )
+            await workflow.wait_condition(lambda: not self._pending_greetings.empty() or self._exit)
             while not self._pending_greetings.empty():
                 greetings.append(f"Hello, {self._pending_greetings.get_nowait()}")
             if self._exit:
@@ -40,9 +38,7 @@ async def main() -> None:
     config.setdefault("target_host", "localhost:7233")
     client = await Client.connect(**config)
 
-    async with Worker(
-        client, task_queue="hello-signal-task-queue", workflows=[GreetingWorkflow]
-    ):
+    async with Worker(client, task_queue="hello-signal-task-queue", workflows=[GreetingWorkflow]):
         handle = await client.start_workflow(
             GreetingWorkflow.run,
             id="hello-signal-workflow-id",

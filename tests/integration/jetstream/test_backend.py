@@ -80,3 +80,14 @@ async def test_wrong_options_are_refused() -> None:
         JetStreamOptions(partitions=3)
     with pytest.raises(ValueError, match="lease"):
         JetStreamOptions(lease=timedelta(0))
+
+
+async def test_every_stream_outlives_a_crash_of_the_server(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        connection = ConnectOptions(servers=(server.url,))
+        async with connect(JetStreamOptions(connection=connection)):
+            server.restart()
+        # Whoever comes next may not be allowed to make what is missing.
+        async with connect(JetStreamOptions(connection=connection, create=False)) as backend:
+            await backend.members.beat(("scheduler",), "one", b"", ttl=10**10)
+            assert set(await backend.members.list(("scheduler",))) == {"one"}

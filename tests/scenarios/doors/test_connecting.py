@@ -39,7 +39,7 @@ def test_temporal_s_address_means_the_configured_server(
         for _ in range(2):
             assert read("localhost:7233").connection.servers == ("nats://configured:4222",)
     assert len(caplog.records) == 1
-    monkeypatch.setenv("PERDURE_NATS_URL", "nats://own:4222")
+    monkeypatch.setenv("PERDURE_SERVER", "nats://own:4222")
     assert read("localhost:7233").connection.servers == ("nats://own:4222",)
 
 
@@ -82,6 +82,10 @@ def test_bad_targets_name_their_field() -> None:
         with pytest.raises(InvalidInputError) as caught:
             await Client.connect("")
         assert caught.value.field == "target_host"
+        for target in ("http://ann:hidden@nats", "nats:many"):
+            with pytest.raises(InvalidInputError, match="host:port") as caught:
+                await Client.connect(target)
+            assert "hidden" not in str(caught.value)
         with pytest.raises(InvalidInputError) as caught:
             await Client.connect(namespace="No Such")
         assert caught.value.field == "namespace"

@@ -32,12 +32,14 @@ def test_the_options_of_activities() -> None:
         "activity_id",
         "cancellation_type",
         "heartbeat_timeout",
+        "priority",
         "retry_policy",
         "schedule_to_close_timeout",
         "schedule_to_start_timeout",
         "start_to_close_timeout",
         "summary",
         "task_queue",
+        "versioning_intent",
     }
 
 

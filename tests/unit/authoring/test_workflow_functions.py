@@ -1,5 +1,6 @@
 """The functions that workflow code calls: what they hand to the host and back."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -68,16 +69,16 @@ def test_wait_condition(host: RecordingHost) -> None:
             await workflow.wait_condition(lambda: True),
             await workflow.wait_condition(lambda: False, timeout=2, timeout_summary="two"),
             await workflow.wait_condition(lambda: False, timeout=timedelta(0)),
+            await workflow.wait_condition(lambda: False, timeout=timedelta(seconds=-1)),
         ]
 
-    assert host.run(main()) == [True, False, False]
-    assert host.waits == [(None, ""), (2 * SECOND, "two"), (0, "")]
+    assert host.run(main()) == [True, False, False, False]
+    assert host.waits == [(None, ""), (2 * SECOND, "two"), (0, ""), (0, "")]
 
 
 @pytest.mark.parametrize(
     ("wait", "error", "text"),
     [
-        (lambda: workflow.sleep(-1), ValueError, "duration cannot be negative"),
         (
             lambda: workflow.sleep(cast("Any", "1")),
             TypeError,
@@ -85,10 +86,11 @@ def test_wait_condition(host: RecordingHost) -> None:
         ),
         (lambda: workflow.sleep(float("inf")), ValueError, "duration must be a finite"),
         (
-            lambda: workflow.wait_condition(lambda: True, timeout=timedelta(seconds=-1)),
-            ValueError,
-            "timeout cannot be negative",
+            lambda: workflow.wait_condition(cast("Any", asyncio.sleep)),
+            TypeError,
+            "a plain function",
         ),
+        (lambda: workflow.wait_condition(cast("Any", True)), TypeError, "a plain function"),
     ],
 )
 def test_bad_durations(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,17 @@ from perdure.engine.scheduler.sweeping import Sweeper
 from perdure.ports.addresses import Address
 from perdure.ports.backend import Backend
 from perdure.ports.log import Delivery, Subscription
+
+
+async def all_opened(openings: Sequence[Awaitable[Subscription]]) -> list[Subscription]:
+    """Every subscription, or none and the first error."""
+    results = await asyncio.gather(*openings, return_exceptions=True)
+    opened = [result for result in results if not isinstance(result, BaseException)]
+    for result in results:
+        if isinstance(result, BaseException):
+            await asyncio.gather(*(one.close() for one in opened), return_exceptions=True)
+            raise result
+    return opened
 
 
 class Scheduler:
@@ -147,26 +159,21 @@ class Scheduler:
 
     async def _take(self, partition: int) -> None:
         backend, options = self.context.backend, self.context.options
-        opened: list[Subscription] = []
-        self._subscriptions[partition] = opened
         per = SLOTS // backend.partitions
-        for slot in range(partition * per, (partition + 1) * per):
-            token = str(slot)
-            opened.append(
-                await backend.messages.answer(
-                    ("query", options.task_queue, token), self._clerk.query
-                )
-            )
-            opened.append(
-                await backend.messages.answer(
-                    ("describe", options.task_queue, token), self._clerk.describe
-                )
-            )
-        opened.append(
-            await backend.inbox.open(
-                options.task_queue, partition, self._on_delivery, credit=options.credit
-            )
+        answers = [
+            backend.messages.answer((topic, options.task_queue, str(slot)), answer)
+            for slot in range(partition * per, (partition + 1) * per)
+            for topic, answer in (("query", self._clerk.query), ("describe", self._clerk.describe))
+        ]
+        opened = self._subscriptions[partition] = await all_opened(answers)
+        inbox = backend.inbox.open(
+            options.task_queue, partition, self._on_delivery, credit=options.credit
         )
+        try:
+            opened.append(await inbox)
+        except BaseException:
+            await self._give_up(partition)
+            raise
         self._sweeper.again()
 
     async def _give_up(self, partition: int) -> None:
