@@ -12,6 +12,9 @@ TOOLS := .tools/bin
 export VENV
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(TOOLS):$(PATH)
 
+# Most tests wait for processes, so more of them run than there are cores; a file stays together.
+PARALLEL ?= -n 4 --dist loadfile
+
 # More arguments for pytest (test, test-all) or for the command (demo, dev, bench, simulate).
 ARGS ?=
 
@@ -37,11 +40,12 @@ demo: $(INSTALLED) ## Run a durable workflow from start to end, with an embedded
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(TESTABLE) ## Run the tests that fit into ten minutes
-	@$(BIN)/pytest -m "not slow" --session-timeout=600 $(ARGS)
+	@$(BIN)/pytest $(PARALLEL) -m "not slow" --session-timeout=600 $(ARGS)
 
 test-all: $(TESTABLE) ## Run every test; a skip that tests/allowed_skips.txt doesn't list fails
 	@scripts/install_nats_cli.sh
-	@PERDURE_TEST_ALL=1 PYTHONPATH=scripts $(BIN)/pytest -p check_skips --session-timeout=2700 $(ARGS)
+	@scripts/install_old_nats_server.sh
+	@PERDURE_TEST_ALL=1 PYTHONPATH=scripts $(BIN)/pytest $(PARALLEL) -p check_skips --session-timeout=2700 $(ARGS)
 
 lint: $(TESTABLE) ## Check format, style, types and the direction of imports
 	@scripts/lint.sh

@@ -13,6 +13,7 @@ from perdure.authoring.scheduling import (
 )
 from perdure.authoring.workflow import (
     WorkflowLogger,
+    all_handlers_finished,
     as_completed,
     async_sleep,
     cancellation_reason,
@@ -49,6 +50,7 @@ __all__ = [
     "NondeterminismError",
     "ReadOnlyContextError",
     "RetryPolicy",
+    "all_handlers_finished",
     "as_completed",
     "async_sleep",
     "cancellation_reason",

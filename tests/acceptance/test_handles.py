@@ -11,6 +11,7 @@ import pytest
 from perdure import workflow
 from perdure.client import (
     InvalidInputError,
+    UnavailableError,
     WorkflowAlreadyStartedError,
     WorkflowExecutionStatus,
     WorkflowFailureError,
@@ -280,6 +281,27 @@ def test_unknown_ids_show_on_use(town: Town) -> None:
             handle.fetch_history(),
         ):
             with pytest.raises(WorkflowNotFoundError, match="'nobody'"):
+                await call
+
+    town(scenario)
+
+
+def test_a_handle_whose_client_was_closed_says_so_at_once(town: Town) -> None:
+    async def scenario(here: Any) -> None:
+        client = await here.another_client()
+        handle = await client.start_workflow(Long.run, id="long", task_queue="default")
+        waiting = asyncio.create_task(handle.result())
+        await handle.describe()
+        await client.close()
+        for call in (
+            waiting,
+            handle.result(),
+            handle.query("status"),
+            handle.describe(),
+            handle.signal("any"),
+            client.start_workflow(Long.run, id="longer", task_queue="default"),
+        ):
+            with pytest.raises(UnavailableError, match=r"closed here\. Connect anew"):
                 await call
 
     town(scenario)

@@ -34,6 +34,13 @@ OUTPUT = {
         "Item e",
         "Result: 5",
     ],
+    "trip_booking": [
+        "BookVacationOutput(text='car-Ada for Ada, Ritz for Ada', compensations=[])",
+        "car ['car-Ada', 'Ritz']",
+        "BookVacationOutput(text='Voyage cancelled: Invalid hotel booking, rolling back!', "
+        "compensations=['undo_book_car'])",
+        "car ['car-Ada', 'Ritz']",
+    ],
     "message_passing": [
         "Supported: ['ENGLISH', 'FRENCH']",
         "Reminded",
@@ -45,7 +52,7 @@ OUTPUT = {
 
 
 # What goes wrong in an attempt is told once, with its traceback.
-FAILED_ATTEMPTS = {"hello_activity_retry": 3, "resume_from_heartbeat": 1}
+FAILED_ATTEMPTS = {"hello_activity_retry": 3, "resume_from_heartbeat": 1, "trip_booking": 1}
 
 
 def run_program(name: str, server: RunningServer) -> tuple[list[str], str]:

@@ -1,6 +1,7 @@
 """Arguments and results: what goes in comes out in the type that the code names."""
 
 import asyncio
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -53,11 +54,11 @@ class Everything:
     raw: bytes = b"\x00\xff"
     when: datetime = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
     long: timedelta = timedelta(days=3, microseconds=1)
-    id: UUID = UUID(int=7)
+    id: UUID = field(default_factory=lambda: UUID(int=7))
     price: Decimal = Decimal("1.10")
     color: Color = Color.RED
     level: Level = Level.HIGH
-    place: Place = Place(1, 2)
+    place: Place = field(default_factory=lambda: Place(1, 2))
     pair: tuple[int, str] = (1, "a")
     words: set[str] = field(default_factory=lambda: {"a", "b"})
     rows: list[dict[str, Any]] = field(default_factory=lambda: [{"a": None}, {"b": [1.5]}])
@@ -82,7 +83,7 @@ def join(a: str, b: int, c: list[str], model: str = "small") -> str:
 
 @activity.defn
 def needs_a_library() -> None:
-    import a_library_that_is_not_installed  # pyright: ignore # noqa: F401
+    importlib.import_module("a_library_that_is_not_installed")
 
 
 @workflow.defn
@@ -116,7 +117,7 @@ class Needy:
             start_to_close_timeout=timedelta(seconds=10),
             retry_policy=workflow.RetryPolicy(maximum_attempts=1),
         )
-        tasks = [
+        tasks: list[asyncio.Task[Any]] = [
             workflow.start_activity(needs_a_library, **options),
             workflow.start_activity(join, args=["a", 1, []], **options),
         ]

@@ -22,7 +22,7 @@ from perdure.ports.log import Subscription
 from perdure.testing import virtual_time
 from perdure.testing.contracts import Check
 
-LEASE = timedelta(seconds=1)
+LEASE = timedelta(seconds=2)
 _namespaces = itertools.count(1)
 
 
@@ -90,7 +90,7 @@ class JetStreamStage:
         return receipt.seq
 
     async def announced(self) -> list[bytes]:
-        stream = f"{self.options.stream_prefix}_{self.options.namespace}_EVENTS"
+        stream = self.options.subjects.events_stream
         context = self.outsider.jetstream()
         state = (await context.stream_info(stream)).state
         found: list[bytes] = []

@@ -12,6 +12,7 @@ import pytest
 import typer
 from support.pages import ROOT, blocks, commands, links, name_of, pages, texts_with_commands
 
+from perdure.adapters.jetstream.streams import DEFAULT_PARTITIONS
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.client import WorkflowExecutionStatus
 from perdure.core.state import Status
@@ -117,7 +118,8 @@ def test_settings_are_those_of_the_processes() -> None:
 
 def test_defaults_are_as_written() -> None:
     scheduler, worker, gateway = SchedulerSettings(), ActivityWorkerSettings(), GatewaySettings()
-    assert f"| {scheduler.partitions} | all |" in NAMES
+    assert scheduler.partitions is None
+    assert f"| the namespace's own, {DEFAULT_PARTITIONS} when it is made | all |" in NAMES
     assert scheduler.health_port == 9464
     assert scheduler.max_cached_workflows == 5_000
     assert scheduler.state_retention.days == 30

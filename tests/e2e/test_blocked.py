@@ -53,6 +53,7 @@ async def test_code_in_another_order_blocks_the_run_until_the_old_code_is_back(
         assert here.deployed.effects() == [f"journey {line}" for line in effects]
 
 
+@pytest.mark.slow
 async def test_a_killed_scheduler_forgets_no_block(tmp_path: Path) -> None:
     async with system(tmp_path) as here:
         old = await here.deployed.start("scheduler", "old")

@@ -11,7 +11,6 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Sequence
 from itertools import batched
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,9 +30,16 @@ Victim = Literal["scheduler", "worker", "gateway", "nats-server"]
 
 EVERY: Final = bool(os.environ.get("PERDURE_TEST_ALL"))
 SEED: Final = int(os.environ.get("PERDURE_TEST_SEED", random.randrange(1_000_000)))
-AT_ONCE: Final = 4
+AT_ONCE: Final = 6
 """Deployments side by side."""
 
+KINDS: Final[dict[Victim, tuple[str, ...]]] = {
+    "scheduler": ("plain", "undone"),
+    "worker": ("plain", "undone"),
+    "gateway": ("plain",),
+    "nats-server": ("plain",),
+}
+SAMPLE: Final[dict[Victim, int]] = {"scheduler": 2, "worker": 2, "gateway": 1, "nats-server": 1}
 LIFE: Final = {
     "plain": [
         "workflow_started",
@@ -77,38 +83,37 @@ EFFECTS: Final = {
 FIRST_FAILURE: Final = "during the backoff"
 
 
-def places(victim: Victim, kinds: Sequence[str]) -> list[tuple[str, int | str]]:
+Case = tuple[Victim, str, int | str]
+
+
+def every_case(victim: Victim) -> list[Case]:
     """After which rows of which history to kill, and in the middle of the retry's backoff."""
-    every: list[tuple[str, int | str]] = [
-        (kind, place) for kind in kinds for place in (*range(1, len(LIFE[kind]) + 1), FIRST_FAILURE)
+    return [
+        (victim, kind, place)
+        for kind in KINDS[victim]
+        for place in (*range(1, len(LIFE[kind]) + 1), FIRST_FAILURE)
     ]
+
+
+def batches() -> list[tuple[Case, ...]]:
+    """What each test does side by side."""
     if EVERY:
-        return every
-    chosen = random.Random(f"{SEED} {victim}").sample(every, AT_ONCE)
-    print(f"PERDURE_TEST_SEED={SEED}: {victim} killed at {chosen}")
-    return chosen
+        return [batch for victim in KINDS for batch in batched(every_case(victim), AT_ONCE)]
+    chance = random.Random(SEED)
+    chosen = [case for victim, n in SAMPLE.items() for case in chance.sample(every_case(victim), n)]
+    return list(batched(chosen, AT_ONCE))
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("victim", "kinds"),
-    [
-        ("scheduler", ("plain", "undone")),
-        ("worker", ("plain", "undone")),
-        ("gateway", ("plain",)),
-        ("nats-server", ("plain",)),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-async def test_killed_anywhere(tmp_path: Path, victim: Victim, kinds: Sequence[str]) -> None:
-    for batch in batched(places(victim, kinds), AT_ONCE):
-        async with asyncio.TaskGroup() as group:
-            for kind, place in batch:
-                folder = tmp_path / f"{kind}-{place}".replace(" ", "-")
-                group.create_task(_one_life(folder, kind, victim, place))
+@pytest.mark.parametrize("batch", batches(), ids=lambda batch: f"{batch[0][0]}-{batch[0][2]}")
+async def test_killed_anywhere(tmp_path: Path, batch: tuple[Case, ...]) -> None:
+    print(f"PERDURE_TEST_SEED={SEED}: {batch}")
+    async with asyncio.TaskGroup() as group:
+        for case in batch:
+            folder = tmp_path / "-".join(map(str, case)).replace(" ", "-")
+            group.create_task(_one_life(folder, *case))
 
 
-async def _one_life(folder: Path, kind: str, victim: Victim, place: int | str) -> None:
+async def _one_life(folder: Path, victim: Victim, kind: str, place: int | str) -> None:
     with running_server(folder) as server:
         async with deployment(folder, server.url) as deployed:
             await deployed.start_all()

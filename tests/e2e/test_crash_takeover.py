@@ -11,6 +11,7 @@ from support.polling import until, until_found
 from support.systems import system
 from support.watching import history_when, types
 
+from perdure.engine.activities.heartbeats import decode_beat
 from perdure.ports.addresses import TaskKey
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
@@ -72,6 +73,7 @@ async def test_a_worker_takes_over_from_a_dead_one(tmp_path: Path) -> None:
         assert [row["attempt"] for row in completed] == [2]
 
 
+@pytest.mark.slow
 async def test_a_worker_that_hangs_is_taken_for_dead_and_does_no_harm_later(tmp_path: Path) -> None:
     async with system(tmp_path) as here:
         deployed, client = here.deployed, here.client
@@ -99,7 +101,8 @@ async def test_heartbeat_details_outlive_their_worker(tmp_path: Path) -> None:
         key = TaskKey("default", "count", handle.result_run_id or "", 1)
 
         async def stored() -> bool | None:
-            return b"20" in (await client.backend.heartbeats.last(key) or b"") or None
+            beat = decode_beat(await client.backend.heartbeats.last(key) or b"")
+            return (beat is not None and [bytes(one) for one in beat.details] == [b"20"]) or None
 
         await until_found(stored, "the stored heartbeat")
         made["worker"].kill()
@@ -108,6 +111,7 @@ async def test_heartbeat_details_outlive_their_worker(tmp_path: Path) -> None:
         assert deployed.effects() == ["count from-0 1", "count waits 1", "count from-20 2"]
 
 
+@pytest.mark.slow
 async def test_many_workflows_while_everybody_dies_in_turn(tmp_path: Path) -> None:
     async with system(tmp_path) as here:
         deployed, client = here.deployed, here.client

@@ -100,7 +100,8 @@ def test_a_settings_file_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "other.toml").write_text('namespace = "shop"\nsubject-prefix = "acme"\n')
     monkeypatch.setenv("PERDURE_CONFIG", "other.toml")
     options = ConnectionSettings.load().jetstream_options()
-    assert (options.namespace, options.prefix, options.stream_prefix) == ("shop", "acme", "ACME")
+    assert (options.namespace, options.prefix) == ("shop", "acme")
+    assert options.subjects.log_stream == "ACME_shop_LOG"
     with pytest.raises(Refused, match=r"no settings file missing\.toml"):
         ConnectionSettings.load(config="missing.toml")
     (tmp_path / "bad.toml").write_text("= 1")

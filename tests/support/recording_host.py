@@ -29,6 +29,7 @@ class RecordingHost:
         self.is_read_only = False
         self.cancellation_reason: str | None = None
         self.history_length = 0
+        self.all_handlers_finished = True
         self.instance: Any = None
         self.info = Info(
             workflow_id="order-1",

@@ -18,6 +18,8 @@ from pydantic_settings import (
 from perdure.adapters.jetstream.backend import JetStreamOptions
 from perdure.adapters.jetstream.link import ConnectOptions
 from perdure.adapters.jetstream.permissions import Role, inbox_prefix
+from perdure.client.environment import tls_context
+from perdure.core.errors import InvalidInputError
 from perdure.core.ids import check_id, check_namespace
 from perdure_services._shell.durations import Duration
 from perdure_services._shell.errors import Refused
@@ -149,15 +151,10 @@ class ConnectionSettings(BaseSettings):
         return self.model_copy(update={**nobody, **update, "api_prefix": None})
 
     def _tls(self) -> ssl.SSLContext | None:
-        if not (self.tls_ca or self.tls_cert):
-            return None
         try:
-            context = ssl.create_default_context(cafile=self.tls_ca)
-            if self.tls_cert:
-                context.load_cert_chain(self.tls_cert, self.tls_key)
-        except (OSError, ssl.SSLError) as error:
-            raise Refused(f"the TLS files cannot be used: {error}") from error
-        return context
+            return tls_context(self.tls_ca, self.tls_cert, self.tls_key)
+        except InvalidInputError as error:
+            raise Refused(str(error)) from error
 
 
 class ServiceSettings(ConnectionSettings):

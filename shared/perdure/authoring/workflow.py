@@ -7,7 +7,6 @@ import uuid as _uuid
 from collections.abc import (
     Awaitable,
     Callable,
-    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -75,6 +74,12 @@ def instance() -> Any:
 def get_current_history_length() -> int:
     """How many events and commands the run has recorded so far."""
     return current_host("get_current_history_length()").history_length
+
+
+def all_handlers_finished() -> bool:
+    """Whether no signal handler is under way; wait for it before ``run`` returns:
+    ``await workflow.wait_condition(workflow.all_handlers_finished)``."""
+    return current_host("all_handlers_finished()").all_handlers_finished
 
 
 def cancellation_reason() -> str | None:
@@ -155,7 +160,7 @@ async def wait[F: asyncio.Future[Any]](
 
 def as_completed[T](
     fs: Iterable[Awaitable[T]], *, timeout: float | None = None
-) -> Iterator[Coroutine[Any, Any, T]]:
+) -> Iterator[Awaitable[T]]:
     """``asyncio.as_completed``, which begins coroutines in the order of ``fs``."""
     tasks = [asyncio.ensure_future(one) for one in dict.fromkeys(fs)]
     return iter(asyncio.as_completed(tasks, timeout=timeout))

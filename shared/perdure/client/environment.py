@@ -9,7 +9,7 @@ import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, Required, TypedDict, cast
 
 from perdure.client.connecting import DEFAULT_TARGET
 from perdure.core.errors import InvalidInputError
@@ -68,7 +68,7 @@ _SETTINGS: Final = (*_ARGUMENTS, "tls_cert", "tls_key", "tls_ca", "context", "co
 class ClientConnectConfig(TypedDict, total=False):
     """Arguments of ``Client.connect``; those that nobody sets are left out."""
 
-    target_host: str
+    target_host: Required[str]
     namespace: str
     prefix: str
     tls: ssl.SSLContext

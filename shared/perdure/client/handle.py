@@ -306,7 +306,7 @@ class WorkflowHandle[SelfType, ReturnType]:
 
     def _deadline(self, what: str, rpc_timeout: timedelta | None) -> Deadline:
         seconds = checked_seconds(rpc_timeout, "rpc_timeout") or DEFAULT_TIMEOUT
-        return Deadline(seconds, f"{what} workflow {self._id!r}")
+        return Deadline(seconds, f"{what} workflow {self._id!r}", reads=True)
 
 
 def _request_id() -> str:

@@ -62,7 +62,7 @@ async def query(
 
     Raises WorkflowNotFoundError, WorkflowQueryFailedError (also when nobody answers in time).
     """
-    deadline = Deadline(timeout, f"query workflow {workflow_id!r}")
+    deadline = Deadline(timeout, f"query workflow {workflow_id!r}", reads=True)
     question = _encoder.encode(
         _Question(workflow_id=workflow_id, run=run, name=name, args=args, after=after)
     )

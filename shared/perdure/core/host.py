@@ -82,6 +82,11 @@ class Host(Protocol):
         """Events and commands recorded so far."""
         ...
 
+    @property
+    def all_handlers_finished(self) -> bool:
+        """Whether no signal handler is under way."""
+        ...
+
     def now(self) -> int:
         """Log time of the event being applied."""
         ...

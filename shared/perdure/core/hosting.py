@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from perdure.core.commands import ScheduleActivity
@@ -24,13 +25,14 @@ class RunHost:
     def __init__(
         self, ledger: Ledger, converter: PayloadConverter, info: Info, obj: Any = None
     ) -> None:
-        self.info = info
+        self.info = replace(info, history_length=lambda: self.history_length)
         self.instance = obj
         self.converter = converter
         self.is_replaying = False
         self.random: Random = seeded(info.run_id)
         self.cancellation_reason: str | None = None
         self.history_length = 0
+        self.handlers_under_way = 0
         self.instant = 0
         self.queues: dict[int, str] = {}
         self.unhandled: deque[dict[str, Any]] = deque(maxlen=16)
@@ -48,6 +50,10 @@ class RunHost:
     @property
     def is_read_only(self) -> bool:
         return self.loop.is_read_only
+
+    @property
+    def all_handlers_finished(self) -> bool:
+        return self.handlers_under_way == 0
 
     def now(self) -> int:
         return self.instant

@@ -1,6 +1,6 @@
 """What a workflow knows of itself. Fields and names follow Temporal's ``workflow.Info``."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from perdure.core.events import WorkflowStarted
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """One run: constant from its first event on, but for the methods of ``workflow`` that follow it."""
+    """One run: constant from its first event on, but for what its methods say."""
 
     workflow_id: str
     run_id: str
@@ -30,6 +30,11 @@ class Info:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     memo: Mapping[str, Any] = field(default_factory=dict[str, Any])
     search_attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    history_length: Callable[[], int] = field(default=lambda: 0, repr=False, compare=False)
+
+    def get_current_history_length(self) -> int:
+        """How many events and commands the run has recorded so far."""
+        return self.history_length()
 
 
 def info_of(

@@ -262,7 +262,14 @@ class Instance:
         except InvalidInputError as error:
             self.ledger.add(RejectSignal(eid=event.eid, name=event.name, reason=str(error)))
             return
-        self.host.loop.create_task(self._handle(handler, values), name=f"signal-{event.name}")
+        self.host.handlers_under_way += 1
+        task = self.host.loop.create_task(
+            self._handle(handler, values), name=f"signal-{event.name}"
+        )
+        task.add_done_callback(self._handler_is_done)
+
+    def _handler_is_done(self, _: object) -> None:
+        self.host.handlers_under_way -= 1
 
     async def _handle(self, handler: HandlerDefinition, values: list[Any]) -> None:
         try:

@@ -153,16 +153,21 @@ async def _is_taken(backend: Backend, entry: StateEntry, sequence: int, deadline
         tip = await deadline.persist(lambda: backend.log.tip(_address(entry)))
         record = _readable(tip.data) if tip is not None else None
         of_run = record is not None and record.run == entry.run
-        if of_run and tip and record and (record.close is None or tip.seq > sequence):
-            return True
+        if of_run and tip and record:
+            if record.close is None:
+                return True
+            if tip.seq > sequence:
+                return await _is_covered(backend, entry, sequence, deadline, otherwise=True)
         found = await deadline.persist(lambda: backend.state.read(entry.workflow_id))
         if found is None:
             return False
         current = decode_state(found[0])
         if current.run != entry.run:
-            return await _outlived(backend, entry, sequence, deadline)
+            return await _is_covered(backend, entry, sequence, deadline, otherwise=False)
         if not current.is_open:
-            return current.closed_seq > sequence
+            return current.closed_seq > sequence and await _is_covered(
+                backend, entry, sequence, deadline, otherwise=True
+            )
         if not of_run:
             # No record yet that this build can read, and open: it will be read.
             return True
@@ -170,8 +175,14 @@ async def _is_taken(backend: Backend, entry: StateEntry, sequence: int, deadline
         await deadline.pause()
 
 
-async def _outlived(backend: Backend, entry: StateEntry, sequence: int, deadline: Deadline) -> bool:
-    """Whether a run that another has followed still wrote records after ``sequence``."""
+async def _is_covered(
+    backend: Backend, entry: StateEntry, sequence: int, deadline: Deadline, *, otherwise: bool
+) -> bool:
+    """Whether the first record of ``entry``'s run after ``sequence`` is sure to take what lies there;
+    ``otherwise`` when the log has none.
+
+    All are, but the close that follows a void one: it has to cover only what came before that.
+    """
     after = sequence
     while True:
         page = await deadline.persist(
@@ -182,9 +193,10 @@ async def _outlived(backend: Backend, entry: StateEntry, sequence: int, deadline
         for message in page:
             record = _readable(message.data)
             if record is not None and record.run == entry.run:
-                return True
+                is_second_close = record.joined and record.close is not None
+                return not is_second_close or sequence in record.applied
         if len(page) < _PAGE:
-            return False
+            return otherwise
         after = page[-1].seq
 
 
@@ -204,7 +216,11 @@ async def _taken_before(
             )
         )
         for message in page:
-            if message.seq < entry.closed_seq and _identity(message.data) == identity(event):
+            if (
+                message.seq < entry.closed_seq
+                and _identity(message.data) == identity(event)
+                and await _is_covered(backend, entry, message.seq, deadline, otherwise=True)
+            ):
                 return message.seq
         if len(page) < _PAGE:
             return 0

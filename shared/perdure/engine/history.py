@@ -67,11 +67,13 @@ class RunHistory:
 
     @property
     def started(self) -> AppliedEvent:
-        return self.turns[0].events[0] if self.turns else self._closing_start()
-
-    def _closing_start(self) -> AppliedEvent:
-        assert self.closing is not None
-        return self.closing.events[0]
+        """The start event. It need not come first: after a void close, what had been accepted
+        before is applied ahead of it."""
+        events = self.all_turns[0].events
+        for applied in events:
+            if isinstance(applied.event, WorkflowStarted) and applied.event.run == self.run:
+                return applied
+        return events[0]
 
     @property
     def all_turns(self) -> list[Turn]:

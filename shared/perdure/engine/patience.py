@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from perdure.core.errors import UnavailableError
-from perdure.ports.errors import PortError, StoreFull, Unavailable, UnknownOutcome
+from perdure.ports.errors import Closed, PortError, StoreFull, Unavailable, UnknownOutcome
 
 DEFAULT_TIMEOUT: Final = 10.0
 _FIRST_PAUSE: Final = 0.02
@@ -18,12 +18,14 @@ _SILENT: Final = "the store does not answer (is it running, and reachable from h
 
 
 class Deadline:
-    """An instant of the running loop by which something must be answered."""
+    """An instant of the running loop by which something must be answered. What only ``reads`` has
+    no effect to warn of."""
 
-    def __init__(self, timeout: float, what: str) -> None:
+    def __init__(self, timeout: float, what: str, *, reads: bool = False) -> None:
         self._at = asyncio.get_running_loop().time() + timeout
         self._timeout = timeout
         self._what = what
+        self._reads = reads
         self._pause = _FIRST_PAUSE
         self.last_error: BaseException | None = None
 
@@ -35,17 +37,23 @@ class Deadline:
         """What to raise when it is over."""
         cause = cause or self.last_error
         why = f": {cause}" if cause is not None and str(cause) else ""
-        error = UnavailableError(
-            f"could not {self._what} within {self._timeout:g} s{why}. "
-            "It may still take effect; the same request can be made again."
-        )
+        if isinstance(cause, Closed):
+            text = f"could not {self._what}{why}. Connect anew."
+        elif self._reads:
+            text = f"could not {self._what} within {self._timeout:g} s{why}. Try again."
+        else:
+            text = (
+                f"could not {self._what} within {self._timeout:g} s{why}. "
+                "It may still take effect; the same request can be made again."
+            )
+        error = UnavailableError(text)
         error.__cause__ = cause
         return error
 
     async def pause(self, error: BaseException | None = None) -> None:
         """Wait a little, longer each time. Raises UnavailableError when there is no time left."""
         self.last_error = error or self.last_error
-        if self.remaining <= 0:
+        if self.remaining <= 0 or isinstance(error, Closed):
             raise self.error()
         await asyncio.sleep(min(self._pause, self.remaining))
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)

@@ -5,9 +5,10 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
+from perdure.core.errors import UnavailableError
 from perdure.core.state import StateEntry, decode_state
 from perdure.ports.backend import Backend
-from perdure.ports.errors import PortError, Unavailable, UnknownOutcome
+from perdure.ports.errors import Closed, PortError, Unavailable, UnknownOutcome
 
 REREAD: Final = 5.0
 """A notification may be lost: whoever waits reads again after this many seconds."""
@@ -23,7 +24,8 @@ async def wait_for_state(
 ) -> StateEntry | None:
     """The first entry seen that satisfies. Raises TimeoutError when none did within ``timeout``.
 
-    An unreachable store is waited for as long as the timeout allows.
+    An unreachable store is waited for as long as the timeout allows; UnavailableError when this
+    side has closed the connection.
     """
     changed = asyncio.Event()
     newest: list[bytes] = []
@@ -43,6 +45,10 @@ async def wait_for_state(
                     entry = decode_state(found[0]) if found else None
                     if satisfied(entry):
                         return entry
+                except Closed as error:
+                    raise UnavailableError(
+                        f"could not wait for workflow {workflow_id!r}: {error}. Connect anew."
+                    ) from error
                 except (Unavailable, UnknownOutcome):
                     await asyncio.sleep(min(reread, 0.5))
                     continue

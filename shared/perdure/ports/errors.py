@@ -2,6 +2,7 @@
 
 PortError
  ├ Unavailable       it did not happen: no server, no leader, no permission; try again later
+ │  └ Closed         this side closed the connection: no later try will do better
  ├ UnknownOutcome    it may or may not have happened: read before you decide anything
  ├ Conflict          a compare-and-set lost: something else was written
  ├ AlreadyExists     the thing to create is there
@@ -16,6 +17,10 @@ class PortError(Exception):
 
 class Unavailable(PortError):
     """It did not happen and may be tried again."""
+
+
+class Closed(Unavailable):
+    """It did not happen and never will: the connection was closed on this side."""
 
 
 class UnknownOutcome(PortError):

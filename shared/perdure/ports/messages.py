@@ -19,7 +19,7 @@ class Messages(Protocol):
     ) -> Subscription: ...
 
     async def tell(self, topic: tuple[str, ...], data: bytes) -> None:
-        """To everyone who listens now; at most once."""
+        """To everyone who listens when it arrives, which is not waited for; at most once."""
         ...
 
     async def listen(

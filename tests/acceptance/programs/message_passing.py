@@ -54,7 +54,7 @@ class GreetingWorkflow:
                 lambda: self.approved_for_release, timeout=timedelta(milliseconds=300)
             ):
                 self.reminders += 1
-        await workflow.wait_condition(lambda: not self.lock.locked())
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return json.dumps([self.greetings[self.language], self.approver_name], ensure_ascii=False)
 
     @workflow.query

@@ -139,7 +139,9 @@ def test_run_works_until_it_is_cancelled() -> None:
     async def story(world: World) -> None:
         task = await world.offer("slow", 1)
         backend = world.store.backend()
-        worker = ActivityWorker(backend, App(activities=[slow]), task_queue="work", converter=CONVERTER)
+        worker = ActivityWorker(
+            backend, App(activities=[slow]), task_queue="work", converter=CONVERTER
+        )
         running = asyncio.create_task(worker.run())
         await world.outcome()
         running.cancel()

@@ -222,6 +222,20 @@ def test_a_task_of_a_closed_run_is_dropped() -> None:
     play(story)
 
 
+def test_a_task_that_a_crashed_store_offers_as_if_it_were_new_is_not_run_again() -> None:
+    async def story(world: World) -> None:
+        task = await world.offer("slow", 1)
+        await world.backend.log.append(ADDRESS, Lane.ENGINE, completed())
+        # Its acknowledgement, and that it was ever offered, went with the store's last moments.
+        await world.worker(slow)
+        while not await world.queue_is_empty(task):
+            await asyncio.sleep(0.05)
+        assert RUNS == []
+        assert len(await world.events()) == 1
+
+    play(story)
+
+
 def test_outcomes_of_others_do_not_count() -> None:
     async def story(world: World) -> None:
         for run, n in (("run-0", 1), (RUN, 2)):

@@ -128,9 +128,7 @@ def test_the_late_mark_of_a_start_leaves_a_block_standing() -> None:
     async def main() -> None:
         async with world([Writer], [note], serve=False) as w:
             gates = Gates()
-            await w.add_scheduler(
-                "old", app=OLD, build="old", wrap=lambda b: gates.wrap(alone(b))
-            )
+            await w.add_scheduler("old", app=OLD, build="old", wrap=lambda b: gates.wrap(alone(b)))
             writer = await w.start("Clerk", 2)
             await asyncio.sleep(0.2)
             gates.freeze()
@@ -153,9 +151,7 @@ def test_the_late_mark_of_a_start_leaves_a_block_standing() -> None:
 def test_a_terminator_that_dies_before_the_effects_is_followed() -> None:
     async def main() -> None:
         async with world([Collector], serve=False) as w:
-            died = await _add_mortal(
-                w, "s1", w.app, "one", At("log.commit", 1, CrashAfter())
-            )
+            died = await _add_mortal(w, "s1", w.app, "one", At("log.commit", 1, CrashAfter()))
             stray = await w.start("Unheard-of")
             await until(lambda: is_blocked(w, stray), 30)
             await w.signal(stray, "post", 1)

@@ -10,8 +10,8 @@ from support.world import world
 from perdure import workflow
 from perdure.core.events import WorkflowSignaled, encode_event
 from perdure.core.state import StateEntry, decode_state, encode_state
-from perdure.engine.starts import StartRequest, _reservation
 from perdure.engine.patience import Deadline
+from perdure.engine.starts import StartRequest, _reservation
 from perdure.ports.addresses import Lane
 from perdure.testing.faults import FaultPlan, Refused
 from perdure.testing.virtual_time import run
@@ -127,11 +127,13 @@ def test_a_first_record_that_was_long_on_its_way_begins_no_ghost() -> None:
             await asyncio.sleep(40)
             gates.thaw()
             await look.reached.wait()
+            gates.freeze()
             await w.add_scheduler("b", wrap=alone)
             await w.signal("same", "post", 1)
             await w.closed("same", timeout=120)
             await asyncio.sleep(200)
             assert in_log(w.store, "same") == []
+            gates.thaw()
             look.release()
             await asyncio.sleep(100)
             assert DONE == ["written"]

@@ -36,7 +36,9 @@ def read(data: bytes, hint: Any = Any) -> Any:
     return converter.from_payload(msgspec.Raw(data), hint)
 
 
-@pytest.mark.parametrize(("value", "hint"), models.ROUND_TRIPS, ids=lambda part: repr(part)[:40])
+@pytest.mark.parametrize(
+    ("value", "hint"), models.ROUND_TRIPS, ids=[str(n) for n in range(len(models.ROUND_TRIPS))]
+)
 def test_round_trips(value: object, hint: object) -> None:
     back = converter.from_payload(converter.to_payload(value), hint)
     assert back == value

@@ -118,7 +118,7 @@ def test_history_length(drive: Drive) -> None:
     async def run(self: Any) -> Any:
         first = workflow.get_current_history_length()
         await call()
-        return [first, workflow.get_current_history_length()]
+        return [first, workflow.info().get_current_history_length()]
 
     d = drive(flow(run))
     d.done(1)

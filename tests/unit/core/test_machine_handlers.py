@@ -56,6 +56,31 @@ def test_signals_sync_and_async(drive: Drive) -> None:
     assert d.result() == ["a", "B"]
 
 
+def test_handlers_may_be_awaited_before_the_end(drive: Drive) -> None:
+    async def slowly(self: Letters, item: Any) -> None:
+        assert not workflow.all_handlers_finished()
+        self.got.append(await call("look", item))
+
+    async def until_all_are_done(self: Letters) -> Any:
+        assert workflow.all_handlers_finished()
+        await self.event.wait()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self.got
+
+    def finish(self: Letters) -> None:
+        self.event.set()
+
+    code = flow(until_all_are_done, cls=Letters, signals={"slowly": slowly, "finish": finish})
+    d = drive(code)
+    d.signal("slowly", "a")
+    d.signal("slowly", "b")
+    d.signal("finish")
+    d.done(2, "B")
+    assert d.instance.close is None
+    d.done(1, "A")
+    assert d.result() == ["B", "A"]
+
+
 def test_a_signal_counts_once(drive: Drive) -> None:
     d = drive(flow(until_two, cls=Letters, signals={"post": post}))
     d.signal("post", 1, eid="x")

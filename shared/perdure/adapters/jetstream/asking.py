@@ -16,7 +16,7 @@ from perdure.adapters.jetstream.errors import ApiError, may_repeat, port_error
 from perdure.adapters.jetstream.mux import Denied, Lost, Mux, command
 from perdure.adapters.jetstream.options import ConnectOptions
 from perdure.adapters.jetstream.wire import Message, WireClient, encode_headers
-from perdure.ports.errors import PortError, TooLarge, Unavailable, UnknownOutcome
+from perdure.ports.errors import Closed, PortError, TooLarge, Unavailable, UnknownOutcome
 
 _MAX_HEAD: Final = 64 * 1024
 _TRY: Final = 2.0
@@ -176,9 +176,9 @@ class Asking:
     # --------------------------------------------------------------- insisting
 
     async def until_ready(self, timeout: float = 5.0) -> None:
-        """Wait for the connection and for room in its buffer. Raises Unavailable."""
+        """Wait for the connection and for room in its buffer. Raises Unavailable or Closed."""
         if self._closing:
-            raise Unavailable(f"the connection to NATS at {self.options.addresses} was closed here")
+            raise Closed(f"the connection to NATS at {self.options.addresses} was closed here")
         if not self.connected:
             try:
                 async with asyncio.timeout(timeout):

@@ -57,6 +57,8 @@ class Link(Asking):
         self._tasks: set[asyncio.Task[None]] = set()
         self._rebuilding: asyncio.Task[None] | None = None
         self._inboxes = 0
+        self._said: set[str] = set()
+        """What went wrong since the connection was last made."""
         self.violations: list[str] = []
         """The last permissions violations, as the server worded them."""
 
@@ -107,14 +109,10 @@ class Link(Asking):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         client = self._client
-        try:
-            if client.is_connected:
-                await client.drain()
-        except (ClientError, OSError, TimeoutError) as error:
-            log.warning("draining the connection to %s: %r", self.options.addresses, error)
-        finally:
-            if not client.is_closed:
-                await client.close()
+        if client.is_connected:
+            await self._quietly(client.drain(), "draining the connection")
+        if not client.is_closed:
+            await self._quietly(client.close(), "closing the connection")
         self._ready.clear()
         self._mux.close()
 
@@ -198,7 +196,12 @@ class Link(Asking):
     def heard_error(self, client: WireClient, error: Exception) -> None:
         subject = denied_subject(str(error))
         if subject is None:
-            log.warning("NATS at %s: %s", self.options.addresses, str(error) or repr(error))
+            text = str(error) or repr(error)
+            # While the server is away each try fails alike: one line says it.
+            is_news = self.connected or text not in self._said
+            level = logging.WARNING if is_news else logging.DEBUG
+            self._said.add(text)
+            log.log(level, "NATS at %s: %s", self.options.addresses, text)
             return
         self.violations = [*self.violations[-31:], str(error)]
         log.error("NATS refuses: %s", error)
@@ -206,6 +209,9 @@ class Link(Asking):
 
     def _announce_up(self) -> None:
         self._ready.set()
+        if self._said:
+            self._said.clear()
+            log.info("NATS at %s answers again", self.options.addresses)
         for hook in list(self._hooks):
             try:
                 hook()
@@ -256,8 +262,13 @@ class Link(Asking):
             self._announce_up()
 
     async def _close_quietly(self, client: WireClient) -> None:
-        try:
-            if not client.is_closed:
-                await client.close()
-        except Exception:
-            log.warning("closing an old client", exc_info=True)
+        if not client.is_closed:
+            await self._quietly(client.close(), "closing an old client")
+
+    async def _quietly(self, ending: Coroutine[Any, Any, None], what: str) -> None:
+        """As a task of its own: a client that ends while it reconnects lets out the cancellation of
+        its own tasks, as if its caller had been cancelled."""
+        task = asyncio.get_running_loop().create_task(ending)
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            log.warning("%s to %s: %r", what, self.options.addresses, outcome)

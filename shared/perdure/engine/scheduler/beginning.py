@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 
 from perdure.core.durations import SECOND
 from perdure.core.events import WorkflowStarted, WorkflowTerminateRequested
 from perdure.core.state import decode_state
 from perdure.engine.history import RunHistory, Turn, readable
-from perdure.engine.scheduler import blocking, closing
+from perdure.engine.scheduler import blocking, closing, marks
 from perdure.engine.scheduler.desk import Desk
 from perdure.engine.scheduler.effects import perform
+from perdure.engine.scheduler.leftovers import is_open_here, let_go
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.engine.scheduler.opening import Ended, Opened, fresh, open_run, state_of, unstarted
 from perdure.engine.scheduler.pending import outcomes
@@ -19,6 +21,10 @@ from perdure.ports.addresses import Lane
 
 LATE_START = 30 * SECOND
 """A start this long after its request counts only if STATE still names its run."""
+
+
+_FOR_OTHERS = 30.0
+_OFFER_AGAIN = 2 * SECOND
 
 
 class Begun(Enum):
@@ -53,7 +59,6 @@ async def load(desk: Desk) -> None:
             desk.live = opened.live
             desk.first = opened.first
             desk.tip = opened.live.tip
-            await blocking.unblock(desk.context, desk.address, opened.live)
             if opened.redispatch is not None:
                 await _redispatch(desk, opened.live, opened.redispatch)
 
@@ -62,10 +67,16 @@ async def bring_in(desk: Desk) -> None:
     """Load without a delivery; a start that was acknowledged while blocked is found in the log."""
     await load(desk)
     if desk.live is None:
-        first = await unstarted(desk.context, desk.address)
-        if first:
-            desk.live = await fresh(desk.context, desk.address, first[0], after=desk.tip)
-            desk.first = first
+        await _begin_unstarted(desk)
+
+
+async def _begin_unstarted(desk: Desk) -> None:
+    first = await unstarted(desk.context, desk.address)
+    if first:
+        live = await fresh(desk.context, desk.address, first[0], after=desk.tip)
+        await marks.lift(desk.context, desk.address, live)
+        desk.first = await unstarted(desk.context, desk.address)
+        desk.live = live if desk.first else None
 
 
 async def _begin_fresh(desk: Desk, item: Item) -> bool:
@@ -74,6 +85,9 @@ async def _begin_fresh(desk: Desk, item: Item) -> bool:
     if not isinstance(started, WorkflowStarted) or delivery is None or delivery.attempt > 1:
         return False
     if item.timestamp - started.requested_at >= LATE_START or started.run == desk.ended:
+        return False
+    lain = (desk.context.backend.clock.now() - item.timestamp) / SECOND
+    if item.seq <= desk.tip or lain > desk.context.first_record:
         return False
     desk.live = await fresh(desk.context, desk.address, item, after=desk.tip)
     return True
@@ -98,12 +112,12 @@ async def _end_again(desk: Desk, history: RunHistory) -> None:
     """A close that may have stopped half-way: its effects are repeated until STATE has it."""
     desk.tip = history.tip
     desk.ended = history.run
+    seen = [seq for seq in desk.held if seq > history.tip]
     entry = await state_of(desk.context, desk.address)
     if entry is not None and entry.run == history.run:
         if entry.is_open:
             await blocking.end_from_log(desk.context, desk.address, history)
-        else:
-            desk.context.purger.later(desk.address, history.tip)
+        desk.context.purger.later(desk.address, max([history.tip, *_of_run(desk, history, seen)]))
     named = history.named | set(history.closing.record.applied if history.closing else ())
     for seq, delivery in list(desk.held.items()):
         event = readable(delivery.message.data)
@@ -111,6 +125,16 @@ async def _end_again(desk: Desk, history: RunHistory) -> None:
         is_old_start = seq < history.tip and isinstance(event, WorkflowStarted)
         if seq in named or of_run or is_old_start:
             desk.ack_seq(seq)
+
+
+def _of_run(desk: Desk, history: RunHistory, seqs: list[int]) -> list[int]:
+    found: list[int] = []
+    for seq in seqs:
+        delivery = desk.held.get(seq)
+        event = readable(delivery.message.data) if delivery is not None else None
+        if event is not None and event.run == history.run:
+            found.append(seq)
+    return found
 
 
 async def _without_run(desk: Desk, items: list[Item]) -> Begun:
@@ -123,9 +147,15 @@ async def _without_run(desk: Desk, items: list[Item]) -> Begun:
         if item.seq in desk.held and isinstance(event, WorkflowStarted) and event.run == expected:
             desk.live = await fresh(desk.context, desk.address, item, after=desk.tip)
             return Begun.READY
-    if entry is None or found is None or not expected:
+    if entry is None or found is None or not is_open_here(entry, desk.address):
+        await let_go(desk.context, desk.address, [item.seq for item in items])
         desk.ack(items)
         return Begun.AGAIN
+    if entry.blocked_build:
+        # Its start was acknowledged by a build that has no code for it.
+        await _begin_unstarted(desk)
+        if desk.live is not None:
+            return Begun.AGAIN
     # The id is reserved and signals came first: its start is on the way, or is finished here.
     await finish_start(desk.context.backend, entry, found[1])
     desk.ack([i for i in items if isinstance(i.event, WorkflowStarted) or i.lane is Lane.ENGINE])
@@ -134,17 +164,30 @@ async def _without_run(desk: Desk, items: list[Item]) -> Begun:
 
 async def go_on_blocked(desk: Desk, items: list[Item]) -> None:
     """A blocked run goes on taking events; only a termination, or another run, moves the id."""
+    entry = await state_of(desk.context, desk.address)
+    if entry is not None and entry.is_open:
+        if entry.run != desk.blocked_run:
+            desk.blocked, desk.must_load = "", True
+            return
+        if not entry.blocked:
+            _leave_to_others(desk)
+            return
     for item in items:
-        match item.event:
-            case WorkflowTerminateRequested():
-                if await blocking.terminate(desk.context, desk.address, item):
-                    desk.blocked = ""
-            case WorkflowStarted(run=run):
-                entry = await state_of(desk.context, desk.address)
-                if entry is not None and entry.run == run and not entry.blocked:
-                    desk.blocked = ""
-                    desk.must_load = True
-                    return
-            case _:
-                continue
+        if isinstance(item.event, WorkflowTerminateRequested) and await blocking.terminate(
+            desk.context, desk.address, item
+        ):
+            desk.blocked = ""
     desk.ack(items)
+
+
+def _leave_to_others(desk: Desk) -> None:
+    """Another build goes on with the run: what came here is its. If it comes here again and again,
+    this build has to say once more that it cannot."""
+    now = asyncio.get_running_loop().time()
+    desk.left |= {seq: now for seq in desk.held if seq not in desk.left}
+    if any(now - desk.left[seq] > _FOR_OTHERS for seq in desk.held):
+        desk.blocked, desk.left, desk.must_load = "", {}, True
+        return
+    for delivery in desk.held.values():
+        delivery.nak(_OFFER_AGAIN)
+    desk.held.clear()

@@ -29,12 +29,13 @@ from perdure.core.durations import to_datetime
 from perdure.core.events import WorkflowStarted
 from perdure.core.failures import Failure
 from perdure.core.payloads import Payload
+from perdure.core.records import Record
 from perdure.core.state import StateEntry, Status, decode_state, encode_state
 from perdure.engine.history import Turn, encode_archive, readable
 from perdure.engine.payloads import INLINE_LIMIT, blob_prefix
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.effects import take_back, together
-from perdure.engine.scheduler.live import LATE_RANK, Item, LiveRun
+from perdure.engine.scheduler.live import LATE_RANK, Item, LiveRun, is_forged
 from perdure.ports.addresses import Address, Lane
 from perdure.ports.errors import AlreadyExists, Conflict
 
@@ -43,9 +44,18 @@ _PAGE = 256
 
 
 async def late_events(
-    context: Context, address: Address, *, run: str, start_seq: int, cut: int, named: Iterable[int]
+    context: Context,
+    address: Address,
+    *,
+    closing: Record,
+    start_seq: int,
+    cut: int,
+    named: Iterable[int],
 ) -> list[Item]:
-    """Events of outsiders up to the cut that no record names; oldest first."""
+    """Events of outsiders up to the cut that no record names, oldest first: what makes ``closing``
+    void. A termination drops what is pending."""
+    if isinstance(closing.close, TerminateWorkflow):
+        return []
     known = set(named)
     late: list[Item] = []
     after = start_seq
@@ -57,9 +67,9 @@ async def late_events(
             if stored.seq in known:
                 continue
             event = readable(stored.data)
-            if isinstance(event, WorkflowStarted) or (
-                event is not None and event.run not in ("", run)
-            ):
+            if isinstance(event, WorkflowStarted) or is_forged(event, Lane.EXTERNAL):
+                continue
+            if event is not None and event.run not in ("", closing.run):
                 continue
             late.append(
                 Item(
@@ -172,10 +182,7 @@ async def write_forward(context: Context, entry: StateEntry, *, revision: int, t
     """Move STATE forward to ``entry``; the revision now. An entry of a later run, or of the same
     run and a later record, stays (STATE only moves forward)."""
     state = context.backend.state
-    data = encode_state(entry)
-    if len(data) > INLINE_LIMIT:
-        prefix = blob_prefix(entry.workflow_id, entry.run, f"state-{entry.k}")
-        data = encode_state(await context.payloads.offload_struct(entry, prefix))
+    data = await _state_bytes(context, entry)
     while True:
         if revision:
             try:
@@ -195,6 +202,19 @@ async def write_forward(context: Context, entry: StateEntry, *, revision: int, t
         current, revision = decode_state(found[0]), found[1]
         if current.run != entry.run or not current.is_open or current.k > entry.k:
             return revision
+        if entry.is_open and current.blocked_build:
+            # A build that cannot go on acknowledges events by this mark: only a record ends it.
+            blocked, build = current.blocked, current.blocked_build
+            marked = msgspec.structs.replace(entry, blocked=blocked, blocked_build=build)
+            data = await _state_bytes(context, marked)
+
+
+async def _state_bytes(context: Context, entry: StateEntry) -> bytes:
+    data = encode_state(entry)
+    if len(data) <= INLINE_LIMIT:
+        return data
+    prefix = blob_prefix(entry.workflow_id, entry.run, f"state-{entry.k}")
+    return encode_state(await context.payloads.offload_struct(entry, prefix))
 
 
 async def _archive(context: Context, address: Address, run: str, turns: list[Turn]) -> None:

@@ -16,6 +16,7 @@ from perdure.engine.scheduler.observing import Observer
 from perdure.engine.scheduler.purging import Purger
 from perdure.engine.scheduler.short_timers import ShortTimers
 from perdure.ports.backend import Backend
+from perdure.ports.errors import StoreFull
 
 logger = logging.getLogger("perdure.scheduler")
 
@@ -64,6 +65,23 @@ class Context:
     purger: Purger
     observer: Observer = field(default_factory=Observer)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+    sweep: asyncio.Event = field(default_factory=asyncio.Event)
+    """Wakes the sweeper."""
+    was_full: asyncio.Event = field(default_factory=asyncio.Event)
+    """The store had no room: timers that fell due meanwhile may be stuck."""
+
+    @property
+    def first_record(self) -> float:
+        """Seconds from a start's coming into memory within which an id's first record may go out:
+        later the id may have been closed and purged, and nothing would refuse the record."""
+        return self.options.purge_grace / SECOND / 2
+
+    def met(self, error: BaseException) -> None:
+        """The store said no; somebody will try again."""
+        self.observer.failed(error)
+        if isinstance(error, StoreFull):
+            self.was_full.set()
+            self.sweep.set()
 
     def background(self, work: Coroutine[Any, Any, Any]) -> None:
         """Work that nobody waits for and that may fail: the log does not depend on it."""

@@ -33,6 +33,9 @@ class Desk:
         self.flush = False
         self.stopping = False
         self.mark_at: asyncio.TimerHandle | None = None
+        self.blocked_run = ""
+        self.left: dict[int, float] = {}
+        """Events of a run that this build cannot go on with and another does: since when."""
 
     def ack(self, items: Iterable[Item]) -> None:
         for item in items:

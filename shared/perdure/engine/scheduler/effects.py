@@ -23,12 +23,18 @@ from perdure.core.commands import (
     StartTimer,
 )
 from perdure.core.events import TimerFired, encode_event
+from perdure.core.records import NewerRecord, decode_record
 from perdure.core.tasks import ActivityTask, decode_task, encode_task
+from perdure.engine.payloads import blob_prefix
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.ports.addresses import Address, TaskKey, TimerKey
 from perdure.ports.errors import AlreadyExists, Conflict
 
+_LATE = 5.0
+"""Seconds after which what was begun may be for a run that is over."""
+_SHOWN = 16_384
+"""Bytes of garbage that its letter shows."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -42,6 +48,8 @@ async def perform(
     again: bool = False,
 ) -> None:
     """Returns once everything ``commands`` ask for is stored. Closes are not performed here."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     beginnings: list[Coroutine[Any, Any, None]] = []
     dispatch = _Dispatch(context, address, live, record_seq, again)
     for command in commands:
@@ -58,6 +66,31 @@ async def perform(
         await together(beginnings)
     # What a record both begins and takes back must be taken back last.
     await take_back(context, address, live.run, commands, queues=live.instance.queues)
+    if loop.time() - began > _LATE and await _is_over(context, address, live.run):
+        await take_back(context, address, live.run, _undone(commands), queues=live.instance.queues)
+
+
+async def _is_over(context: Context, address: Address, run: str) -> bool:
+    """Whether somebody else ended the run, while this process stood still in its effects."""
+    tip = await context.backend.log.tip(address)
+    try:
+        record = decode_record(tip.data) if tip is not None else None
+    except NewerRecord:
+        return False
+    return record is None or record.run != run or record.close is not None
+
+
+def _undone(commands: Sequence[Command]) -> list[Command]:
+    undone: list[Command] = []
+    for command in commands:
+        match command:
+            case StartTimer():
+                undone.append(CancelTimer(n=command.n))
+            case ScheduleActivity() | RetryActivity():
+                undone.append(CancelActivity(n=command.n, forget=True))
+            case _:
+                continue
+    return undone
 
 
 async def take_back(
@@ -98,9 +131,10 @@ async def together(outlets: list[Coroutine[Any, Any, None]]) -> None:
 
 
 async def dead_letter_garbage(context: Context, address: Address, items: Sequence[Item]) -> None:
-    """Bytes in the inbox that are no event go to the dead letters, before they are acknowledged."""
+    """Bytes in the inbox that are no event of its lane go to the dead letters, before they are
+    acknowledged."""
     for item in items:
-        if item.event is None:
+        if item.event is None or item.is_forged:
             letter = {
                 "reason": "unreadable_event",
                 "message": "the inbox held bytes that are no event; they were skipped",
@@ -108,7 +142,8 @@ async def dead_letter_garbage(context: Context, address: Address, items: Sequenc
                 "task_queue": address.queue,
                 "seq": item.seq,
                 "lane": item.lane.value,
-                "body": item.data.decode("utf-8", "replace"),
+                "size": len(item.data),
+                "body": item.data[:_SHOWN].decode("utf-8", "replace"),
             }
             await context.backend.dead_letters.put(
                 "event", address.workflow_id, _encoder.encode(letter), dedup=f"garbage:{item.seq}"
@@ -176,10 +211,31 @@ class _Dispatch:
             last_failure=command.last_failure,
             heartbeat_details=command.heartbeat,
         )
+        data = encode_task(task)
+        if len(data) > self._backend.max_message:
+            what = f"{command.n}-attempt-{command.attempt}"
+            prefix = blob_prefix(task.workflow_id, task.run, what)
+            data = encode_task(await self._context.payloads.offload_struct(task, prefix))
+        key = self._task_key(activity.command)
         dedup = f"{self._live.run}:{command.n}:{command.attempt}"
-        await self._backend.tasks.offer(
-            self._task_key(activity.command), encode_task(task), dedup=dedup
-        )
+        while not await self._backend.tasks.offer(key, data, dedup=dedup):
+            if await self._is_in_place(key, data, command.attempt):
+                return
+
+    async def _is_in_place(self, key: TaskKey, data: bytes, attempt: int) -> bool:
+        """Whether the queue has this attempt now: the one before may still lie there, when whoever
+        reported its failure died before it took it out."""
+        current = await self._backend.tasks.current(key)
+        if current is None:
+            return False
+        present = decode_task(current.data)
+        if present.attempt >= attempt or present.cancel:
+            return True
+        try:
+            await self._backend.tasks.replace(key, data, seq=current.seq)
+        except Conflict:
+            return False
+        return True
 
     async def start_timer(self, command: StartTimer) -> None:
         if command.n not in self._live.instance.ledger.timers:

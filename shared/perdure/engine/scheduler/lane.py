@@ -11,11 +11,15 @@ from typing import Any
 
 from perdure.core.durations import SECOND
 from perdure.core.errors import SerializationError
+from perdure.core.events import NewerEvent
+from perdure.core.records import NewerRecord
 from perdure.engine.history import HistoryGone
 from perdure.engine.scheduler import blocking
 from perdure.engine.scheduler.beginning import Begun, begin, bring_in, go_on_blocked
 from perdure.engine.scheduler.context import Context, logger
 from perdure.engine.scheduler.desk import Desk
+from perdure.engine.scheduler.effects import dead_letter_garbage
+from perdure.engine.scheduler.leftovers import purge_leftover
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.engine.scheduler.opening import Blocked
 from perdure.engine.scheduler.pending import collect, has_pending, is_of_another_run
@@ -68,12 +72,15 @@ class WorkflowLane:
         for delivery in self._desk.held.values():
             delivery.extend()
 
-    async def bring_in(self) -> None:
-        """Have the run in memory if there is one: a sweep, or somebody who asks."""
+    async def bring_in(self, *, anew: bool = False) -> None:
+        """Have the run in memory if there is one: a sweep, or somebody who asks. ``anew``: as the
+        log has it now."""
         self._wanted += 1
         try:
-            while self._task is not None:
+            while self._task is not None and (anew or self.live is None):
                 await self._changed.wait()
+            if anew:
+                self.drop()
             if self.live is None and not self._stopped:
                 self._task = asyncio.get_running_loop().create_task(self._work(load=True))
                 await asyncio.shield(self._task)
@@ -86,9 +93,11 @@ class WorkflowLane:
         try:
             async with asyncio.timeout(timeout):
                 while self.live is not None and seq not in self.live.named:
-                    self._desk.flush = True
-                    self._wake()
-                    await self._changed.wait()
+                    changed = self._changed
+                    if self.live.unrecorded:
+                        self._desk.flush = True
+                        self._wake()
+                    await changed.wait()
             return True
         except TimeoutError:
             return False
@@ -105,10 +114,23 @@ class WorkflowLane:
         self._desk.held.clear()
         self.drop()
 
-    def forget_the_past(self, tip: int) -> None:
-        """Drop the run when somebody else recorded ``tip`` after what this lane knows."""
-        if self.live is not None and self.live.tip < tip and self.is_idle:
-            self.drop()
+    def forget_the_past(self, tip: int) -> bool:
+        """Drop the run when somebody else recorded ``tip`` after what this lane knows. False: it is
+        at work, and will find out."""
+        if self.live is None or self.live.tip >= tip:
+            return True
+        if self._task is not None:
+            return False
+        self._desk.drop_and_load()
+        return True
+
+    async def change(self, timeout: float) -> None:
+        """Wait for a step of the work under way, but not for long."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return
 
     def drop(self) -> None:
         """Forget the run in memory; the log has it."""
@@ -180,6 +202,8 @@ class WorkflowLane:
         An event of another run says that either it or this memory is out of date, and only the log
         knows which: raises Conflict when it is the memory.
         """
+        forged = [item for item in items if item.is_forged]
+        await dead_letter_garbage(self._context, self._desk.address, forged)
         strange = [item for item in items if is_of_another_run(live, item)]
         if strange:
             tip = await self._context.backend.log.tip(self._desk.address)
@@ -188,7 +212,7 @@ class WorkflowLane:
         done = [
             item
             for item in items
-            if item in strange or item.seq in live.named or item.seq <= live.after
+            if item in strange or item.seq in live.named or item.seq <= live.after or item in forged
         ]
         self._desk.ack(done)
         return [item for item in items if item not in done]
@@ -203,22 +227,33 @@ class WorkflowLane:
             self._context.observer.conflict()
         except Blocked as blocked:
             await self._block(blocked)
-        except SerializationError as error:
-            # A payload's blob is gone or garbled: no code can go on without it.
+        except (SerializationError, NewerEvent, NewerRecord) as error:
+            # A payload's blob is gone or garbled, or what lies there is for a newer build.
             await self._block(Blocked(str(error)))
         except (PortError, HistoryGone) as error:
-            self._context.observer.failed(error)
-            logger.warning("workflow %r: %r; trying again", self._id, error)
-            await asyncio.sleep(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            await self._wait_out(error)
         self._desk.drop_and_load()
 
+    async def _wait_out(self, error: PortError | HistoryGone) -> None:
+        self._context.met(error)
+        logger.warning("workflow %r: %r; trying again", self._id, error)
+        if isinstance(error, HistoryGone):
+            try:
+                await purge_leftover(self._context, self._desk.address)
+            except PortError as failed:
+                self._context.met(failed)
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
     async def _block(self, blocked: Blocked) -> None:
-        self._desk.blocked = blocked.reason
+        desk = self._desk
         try:
-            await blocking.block(self._context, self._desk.address, blocked)
+            desk.blocked_run = await blocking.block(self._context, desk.address, blocked)
         except PortError as error:
-            self._context.observer.failed(error)
+            # Nothing may be acknowledged because of a mark that is not there.
+            await self._wait_out(error)
+            return
+        desk.blocked, desk.left = blocked.reason, {}
 
     @property
     def _id(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from perdure.core.commands import Command
-from perdure.core.events import Event, WorkflowStarted
+from perdure.core.events import OUTSIDE, Event, WorkflowStarted
 from perdure.core.machine import Instance
 from perdure.core.records import next_trail
 from perdure.engine.history import AppliedEvent, RunHistory, Turn
@@ -28,8 +28,19 @@ class Item:
     delivery: Delivery | None = None
     rank: int = 0
 
+    @property
+    def is_forged(self) -> bool:
+        return is_forged(self.event, self.lane)
+
     def as_applied(self) -> AppliedEvent:
         return AppliedEvent(self.seq, self.timestamp, self.data, self.event)
+
+
+def is_forged(event: Event | None, lane: Lane) -> bool:
+    """Whether an outsider says what only the engine may: such an event is named by no record."""
+    if lane is not Lane.EXTERNAL or event is None:
+        return False
+    return not isinstance(event, (*OUTSIDE, WorkflowStarted))
 
 
 START_RANK, LATE_RANK, EXTERNAL_RANK, ENGINE_RANK, COMPLETING_RANK = range(5)
@@ -58,8 +69,10 @@ class LiveRun:
     """The id's record before this run: events up to there were for an earlier one."""
     start_seq: int = 0
     revision: int = 0
-    marked: bool = False
-    """STATE knows that the run left ``starting``."""
+    was_blocked: bool = False
+    """STATE still says that events may lie in the log which no record names."""
+    since: float = 0.0
+    """When a fresh run came into memory, in loop time."""
 
     def committed(self, turn: Turn) -> None:
         """The next record went in as ``turn``."""

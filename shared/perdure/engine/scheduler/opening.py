@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from perdure.core.records import NewerRecord
 from perdure.core.state import StateEntry, decode_state
 from perdure.engine.history import RunHistory, Turn, load_history, readable
 from perdure.engine.payloads import may_hold_ref
+from perdure.engine.scheduler import marks
 from perdure.engine.scheduler.closing import late_events
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.live import (
@@ -22,6 +24,7 @@ from perdure.engine.scheduler.live import (
     Item,
     LiveRun,
     from_history,
+    is_forged,
 )
 from perdure.ports.addresses import Address, Lane
 
@@ -89,6 +92,7 @@ async def fresh(context: Context, address: Address, item: Item, *, after: int) -
         after=after,
         start_seq=item.seq,
         revision=started.revision,
+        since=asyncio.get_running_loop().time(),
     )
 
 
@@ -105,15 +109,20 @@ async def open_run(context: Context, address: Address) -> Opened | Ended | None:
     if history.closing is not None:
         if entry is not None and entry.run == history.run and not entry.is_open:
             return Ended(history)
-        first = await _void_by(context, address, history)
+        first = await void_by(context, address, history)
         if not first:
             return Ended(history)
     live = await _replayed(context, address, history)
     live.joined = bool(first)
     last = history.turns[-1] if history.turns else None
     redispatch = last if history.closing is None else None
-    if entry is not None and entry.run == history.run and entry.blocked:
-        first = await _unnamed(context, address, history) + first
+    if marks.is_marked(entry, history.run):
+        await marks.lift(context, address, live)
+        known = {item.seq for item in first}
+        unnamed = await _unnamed(context, address, history)
+        first = [item for item in unnamed if item.seq not in known] + first
+        if not first:
+            await marks.forget(context, address, live)
     return Opened(live, first, redispatch)
 
 
@@ -122,14 +131,14 @@ async def state_of(context: Context, address: Address) -> StateEntry | None:
     return decode_state(found[0]) if found is not None else None
 
 
-async def _void_by(context: Context, address: Address, history: RunHistory) -> list[Item]:
+async def void_by(context: Context, address: Address, history: RunHistory) -> list[Item]:
     """What makes the closing record void, then its own events; empty when it stands."""
     closing = history.closing
     assert closing is not None
     late = await late_events(
         context,
         address,
-        run=history.run,
+        closing=closing.record,
         start_seq=history.started.seq,
         cut=history.cut,
         named=history.named | set(closing.record.applied),
@@ -159,17 +168,13 @@ async def _unnamed(context: Context, address: Address, history: RunHistory) -> l
             after = page[-1].seq
             for stored in page:
                 event = readable(stored.data)
-                mine = (
-                    event is None
-                    or isinstance(event, WorkflowStarted)
-                    or event.run in ("", history.run)
-                )
-                if (
-                    stored.seq not in history.named
-                    and mine
-                    and not isinstance(event, WorkflowStarted)
+                if stored.seq in history.named or isinstance(event, WorkflowStarted):
+                    continue
+                if is_forged(event, lane) or (
+                    event is not None and event.run not in ("", history.run)
                 ):
-                    found.append(Item(stored.seq, stored.timestamp, stored.data, event, lane))
+                    continue
+                found.append(Item(stored.seq, stored.timestamp, stored.data, event, lane))
     return found
 
 
@@ -192,7 +197,7 @@ async def unstarted(context: Context, address: Address) -> list[Item]:
             if isinstance(event, WorkflowStarted):
                 if event.run == entry.run and not starts:
                     starts.append(replace(item, rank=START_RANK))
-            elif event is None or event.run in ("", entry.run):
+            elif not item.is_forged and (event is None or event.run in ("", entry.run)):
                 others.append(item)
     return (
         starts + [item for item in others if starts and item.seq > starts[0].seq] if starts else []

@@ -23,16 +23,23 @@ from perdure.core.payloads import Payload
 from perdure.core.records import NewerRecord
 from perdure.core.state import decode_state
 from perdure.core.tasks import decode_task
-from perdure.engine.history import HistoryGone, RunHistory, decode_archive, load_history
+from perdure.engine.history import (
+    HistoryGone,
+    RunHistory,
+    decode_archive,
+    load_history,
+    readable,
+)
 from perdure.engine.payloads import blob_prefix
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.lane import WorkflowLane
 from perdure.engine.scheduler.live import LiveRun
 from perdure.engine.scheduler.opening import Blocked, replayed
 from perdure.ports.addresses import Address, TaskKey
-from perdure.ports.errors import PortError
+from perdure.ports.errors import PortError, Unavailable
 
 _PATIENCE = 5.0
+_LOOK_AGAIN = 0.1
 _SHOWN = 200
 """Pending activities that a description goes into."""
 
@@ -108,13 +115,10 @@ class Clerk:
         """The run asked about: the one in memory, or a closed one replayed for this question."""
         address = Address(self._context.options.task_queue, question.workflow_id)
         lane = self._lane_of(address)
-        live = await self._current(lane, address)
-        if live is not None and question.run in ("", live.run):
-            if question.after > live.tip and question.after not in live.named:
-                await lane.settled(question.after, _PATIENCE)
-            if lane.live:
-                yield lane.live.instance
-                return
+        live = await self._current(lane, address, question)
+        if live is not None:
+            yield live.instance
+            return
         if lane.blocked:
             raise Blocked(lane.blocked)
         closed = await self._closed(address, question.run)
@@ -123,13 +127,39 @@ class Clerk:
         finally:
             closed.dispose()
 
-    async def _current(self, lane: WorkflowLane, address: Address) -> LiveRun | None:
-        if lane.live is not None:
+    async def _current(
+        self, lane: WorkflowLane, address: Address, question: Question
+    ) -> LiveRun | None:
+        """The run in memory with all that the asker knows of; None when the question is for another
+        run, or there is none. Raises Unavailable when that takes too long: somebody else may know."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + _PATIENCE
+        while True:
             tip = await self._context.backend.log.tip(address)
-            lane.forget_the_past(0 if tip is None else tip.seq)
-        if lane.live is None:
-            await lane.bring_in()
-        return lane.live
+            is_newest = lane.forget_the_past(0 if tip is None else tip.seq)
+            if lane.live is None:
+                await lane.bring_in()
+            live = lane.live
+            if live is None or question.run not in ("", live.run):
+                return None
+            if is_newest:
+                knows = await self._knows(lane, live, question.after, ends - loop.time())
+                if knows and lane.live is live:
+                    return live
+            if loop.time() >= ends:
+                raise Unavailable("this owner has not heard yet of what its asker knows")
+            await lane.change(max(0.0, min(ends - loop.time(), _LOOK_AGAIN)))
+
+    async def _knows(self, lane: WorkflowLane, live: LiveRun, seq: int, patience: float) -> bool:
+        if seq <= live.start_seq or seq in live.named:
+            return True
+        await lane.settled(seq, max(patience, 0.0))
+        if seq in live.named:
+            return True
+        found = (await self._context.backend.log.read([seq]))[0]
+        event = readable(found.data) if found is not None else None
+        # What is gone, unreadable or for another run is of no concern to this one.
+        return event is None or event.run not in ("", live.run)
 
     async def _closed(self, address: Address, run: str) -> Instance:
         history = await self._closed_history(address, run)
@@ -142,7 +172,11 @@ class Clerk:
         return live.instance
 
     async def _closed_history(self, address: Address, run: str) -> RunHistory | None:
-        found = await load_history(self._context.backend, address, run=run)
+        try:
+            found = await load_history(self._context.backend, address, run=run)
+        except HistoryGone:
+            # It was purged meanwhile.
+            found = None
         if found is not None:
             return found
         if not run:

@@ -8,15 +8,17 @@ import asyncio
 from collections.abc import Callable
 
 from perdure.core.durations import DAY, HOUR, SECOND
+from perdure.core.records import NewerRecord, decode_record
 from perdure.core.state import StateEntry, decode_state
 from perdure.engine.scheduler.context import Context, logger
 from perdure.engine.scheduler.lane import WorkflowLane
+from perdure.engine.scheduler.leftovers import last_of
 from perdure.engine.starts import finish_start
 from perdure.ports.addresses import Address
-from perdure.ports.errors import PortError
 
 _UNFINISHED = 2 * SECOND
 _OVERDUE = 5 * SECOND
+_AFTER_FULL = 10.0
 _LEFTOVER = DAY
 """A log that was closed longer ago than this was purged, or its scheduler has been away for a day."""
 
@@ -33,29 +35,49 @@ class Sweeper:
         self._context = context
         self._lane_of = lane_of
         self._is_mine = is_mine
-        self._wanted = asyncio.Event()
-        self._wanted.set()
+        self._whole = True
+        context.sweep.set()
 
     def again(self) -> None:
-        """Sweep soon: partitions came, or the store had failed."""
-        self._wanted.set()
+        """Sweep soon: partitions came."""
+        self._whole = True
+        self._context.sweep.set()
 
     async def run(self) -> None:
         """Until cancelled."""
+        pause = HOUR / SECOND
         while True:
+            if await self._woken(pause) and self._context.was_full.is_set():
+                # Nobody says when there is room again: look soon, and then more and more rarely.
+                self._context.was_full.clear()
+                pause = _AFTER_FULL
+                if not self._whole:
+                    continue
+            whole = self._whole or pause >= HOUR / SECOND
+            self._whole = False
             try:
-                async with asyncio.timeout(HOUR / SECOND):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
-            self._wanted.clear()
-            try:
-                await self.sweep_entries()
+                if whole:
+                    await self.sweep_entries()
                 await self.sweep_timers()
-            except PortError as error:
-                logger.warning("the sweep was cut short: %s; trying again", error)
+            except Exception as error:  # noqa: BLE001
+                # Whatever it is, the next sweep is as necessary as this one.
+                self._context.met(error)
+                logger.warning("the sweep was cut short: %r; trying again", error)
+                self._whole = self._whole or whole
                 await asyncio.sleep(5)
-                self._wanted.set()
+                self._context.sweep.set()
+                continue
+            pause = min(pause * 2, HOUR / SECOND)
+
+    async def _woken(self, pause: float) -> bool:
+        wanted = self._context.sweep
+        try:
+            async with asyncio.timeout(pause):
+                await wanted.wait()
+        except TimeoutError:
+            return False
+        wanted.clear()
+        return True
 
     async def sweep_entries(self) -> None:
         backend = self._context.backend
@@ -68,8 +90,8 @@ class Sweeper:
             if not entry.is_open:
                 await self._purge_leftover(address, entry)
             elif entry.blocked:
-                await self._lane_of(address).bring_in()
-            elif self._is_unfinished(entry) and await backend.log.tip(address) is None:
+                await self._lane_of(address).bring_in(anew=True)
+            elif self._is_unfinished(entry) and not await self._has_begun(address, entry.run):
                 await finish_start(backend, entry, revision)
 
     async def _purge_leftover(self, address: Address, entry: StateEntry) -> None:
@@ -78,7 +100,19 @@ class Sweeper:
             return
         tip = await backend.log.tip(address)
         if tip is not None and tip.seq <= entry.closed_seq:
-            self._context.purger.later(address, entry.closed_seq)
+            through = await last_of(self._context, address, entry.closed_seq)
+            again = await backend.state.read(entry.workflow_id)
+            if again is not None and decode_state(again[0]).run == entry.run:
+                self._context.purger.later(address, through)
+
+    async def _has_begun(self, address: Address, run: str) -> bool:
+        tip = await self._context.backend.log.tip(address)
+        if tip is None:
+            return False
+        try:
+            return decode_record(tip.data).run == run
+        except NewerRecord:
+            return True
 
     def _is_unfinished(self, entry: StateEntry) -> bool:
         age = self._context.backend.clock.now() - entry.started_at

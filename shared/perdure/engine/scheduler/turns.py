@@ -14,7 +14,7 @@ from perdure.core.records import JOINED, Record, encode_record
 from perdure.core.state import StateEntry
 from perdure.engine.history import HistoryGone, Turn, load_history
 from perdure.engine.payloads import INLINE_LIMIT, blob_prefix, may_hold_ref
-from perdure.engine.scheduler import closing
+from perdure.engine.scheduler import closing, marks
 from perdure.engine.scheduler.context import logger
 from perdure.engine.scheduler.desk import Desk
 from perdure.engine.scheduler.effects import dead_letter_garbage, perform, together
@@ -30,9 +30,12 @@ async def apply(desk: Desk, live: LiveRun, items: Iterable[Item]) -> None:
     """Run the code on ``items`` until it ends; what comes after its end stays pending."""
     todo = list(items)
     if live.joined:
-        outside = [item for item in todo if isinstance(item.event, OUTSIDE)]
-        todo = [item for item in todo if not isinstance(item.event, OUTSIDE)]
-        events = [(await _event(desk, item), item.timestamp) for item in outside]
+        # Garbage too: a record that does not name it would be void for ever.
+        outside = [i for i in todo if i.event is None or isinstance(i.event, OUTSIDE)]
+        todo = [i for i in todo if i.event is not None and not isinstance(i.event, OUTSIDE)]
+        events = [
+            (await _event(desk, item), item.timestamp) for item in outside if item.event is not None
+        ]
         live.commands += live.instance.apply_together(events)
         live.unrecorded += outside
     for item in todo:
@@ -59,6 +62,9 @@ async def commit(desk: Desk, live: LiveRun) -> None:
     """
     items = live.unrecorded
     record, data = await _record(desk, live, items)
+    if not live.tip and asyncio.get_running_loop().time() - live.since > desk.context.first_record:
+        # Whoever stood still for so long may meet an id that was closed and purged meanwhile.
+        raise Conflict("too long on its way to be an id's first record")
     try:
         seq = await desk.context.backend.log.commit(desk.address, data, after=live.tip)
     except UnknownOutcome as error:
@@ -76,6 +82,8 @@ async def commit(desk: Desk, live: LiveRun) -> None:
         return
     live.cut = 0
     await _effects(desk, live, turn, items)
+    if live.was_blocked:
+        await marks.forget(desk.context, desk.address, live)
     desk.ack(items)
 
 
@@ -158,7 +166,7 @@ async def _effects(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> 
             if desk.stopping:
                 # Whoever loads the run next performs what this record decided.
                 raise
-            desk.context.observer.failed(error)
+            desk.context.met(error)
             logger.warning("workflow %r: %r; trying again", desk.address.workflow_id, error)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
@@ -166,15 +174,14 @@ async def _effects(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> 
 
 
 async def _close(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> None:
-    late = await closing.late_events(
+    if await closing.late_events(
         desk.context,
         desk.address,
-        run=live.run,
+        closing=turn.record,
         start_seq=live.start_seq,
         cut=live.cut or turn.stored.seq,
         named=live.named,
-    )
-    if late:
+    ):
         # The record is void: the log says so to whoever reads it next, this lane first.
         desk.drop_and_load()
         return

@@ -82,6 +82,8 @@ async def told_to_all_who_listen(stage: Stage) -> None:
     teller, one, other = [await stage.connect() for _ in range(3)]
     topic, elsewhere = ("cancel", fresh("queue")), ("cancel", fresh("queue"))
     await teller.messages.tell(topic, b"to nobody")
+    # A word is not waited for; an answer from the store on the same way proves that it is gone.
+    await teller.members.list(("nobody",))
     first, second = Seen[bytes](), Seen[bytes]()
     subscriptions = [
         await one.messages.listen(topic, first),
