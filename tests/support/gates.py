@@ -62,6 +62,10 @@ class Gates:
         for word in waiting:
             word()
 
+    def lose(self, after: int = 0) -> None:
+        """What a frozen process was about to hear or say never arrives, but for the first."""
+        del self._waiting[after:]
+
     def check_alive(self) -> None:
         """It is, frozen or not."""
 

@@ -109,19 +109,6 @@ def in_log(store: MemoryStore, workflow_id: str) -> list[tuple[Lane, int]]:
     ]
 
 
-async def kill(one: World, name: str) -> None:
-    """A scheduler dies without a word."""
-    backend = one.scheduler_objects[name].context.backend
-    task = one.schedulers.pop(name)
-    one.store.crash(backend)
-    for port in ("log",):
-        session = getattr(getattr(backend, port), "_call", None)
-        if session is not None:
-            session.__self__.cut()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 def address(workflow_id: str, queue: str = "default") -> Address:
     return Address(queue, workflow_id)
 
@@ -137,7 +124,6 @@ __all__ = [
     "alone",
     "in_log",
     "is_blocked",
-    "kill",
     "note",
     "until",
 ]

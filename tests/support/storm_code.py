@@ -118,7 +118,7 @@ class Collector:
 
 @workflow.defn
 class Chain:
-    """What each letter leads to depends on what came before it."""
+    """What it does next depends on which came first, a letter or a timer."""
 
     def __init__(self) -> None:
         self.letters: list[int] = []
@@ -126,16 +126,12 @@ class Chain:
 
     @workflow.run
     async def run(self, until: int) -> list[Any]:
-        taken = 0
-        while taken < until:
-            await workflow.wait_condition(lambda n=taken: len(self.letters) > n)
-            letter = self.letters[taken]
-            taken += 1
-            if letter % 2:
-                self.done.append(await _do(step, f"odd-{letter}"))
-            else:
-                await workflow.sleep(timedelta(seconds=0.5))
-                self.done.append(letter)
+        for taken in range(until):
+            while not await workflow.wait_condition(
+                lambda n=taken: len(self.letters) > n, timeout=timedelta(seconds=1)
+            ):
+                await workflow.sleep(timedelta(seconds=0.2))
+            self.done.append(await _do(step, f"letter-{self.letters[taken]}"))
         return [self.letters, self.done]
 
     @workflow.signal

@@ -59,7 +59,8 @@ def _judge_result(name: str, life: Any, result: Any) -> None:
             _judge_letters(name, life, result)
         case "Chain":
             letters, done = result
-            assert done == [f"odd-{n}" if n % 2 else n for n in letters[: len(done)]], name
+            assert done == [f"letter-{n}" for n in letters[: len(done)]], f"{name}: {result}"
+            _judge_letters(name, life, letters)
         case "Patient":
             assert result[0] >= 2 and result[1] == 8, f"{name}: {result}"
         case "Polite":

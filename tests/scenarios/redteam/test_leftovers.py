@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from support.gates import Gates
-from support.redteam import DONE, Collector, Writer, address, alone, in_log, note, until
+from support.redteam import DONE, Collector, Writer, address, alone, in_log, note
 from support.world import world
 
 from perdure import workflow
@@ -104,6 +104,7 @@ def test_a_start_that_was_held_beyond_the_grace_begins_no_ghost() -> None:
             await w.closed("same")
             await asyncio.sleep(200)
             assert in_log(w.store, "same") == []
+            gates.lose(after=1)
             gates.thaw()
             await asyncio.sleep(100)
             assert DONE == ["written"]
@@ -219,6 +220,5 @@ def test_a_partition_that_could_not_be_taken_leaves_nothing_behind() -> None:
             asked = w.store._server.asked
             listeners = [len(found) for found in asked._listeners.values()]
             assert set(listeners) == {1}
-            await until(lambda: True, 1)
 
     run(main())

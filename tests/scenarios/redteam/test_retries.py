@@ -8,6 +8,7 @@ from support.world import world
 
 from perdure import activity, workflow
 from perdure.common import RetryPolicy
+from perdure.engine.activities.worker import ActivityWorker
 from perdure.exceptions import ApplicationError
 from perdure.testing.faults import At, CrashAfter, FaultPlan
 from perdure.testing.virtual_time import run
@@ -46,8 +47,6 @@ def test_an_attempt_follows_although_the_one_before_still_lies_in_the_queue() ->
             def on_crash() -> None:
                 w.store.crash(raw)
                 died.set()
-
-            from perdure.engine.activities.worker import ActivityWorker
 
             mortal = ActivityWorker(
                 plan.wrap(raw, on_crash=on_crash),

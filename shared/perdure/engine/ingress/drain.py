@@ -65,6 +65,7 @@ class IngressDrain:
         self._on_outcome = on_outcome
         self._turns: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._said_at = 0.0
         self._subscription: Subscription | None = None
         self._desk: Desk | None = None
 
@@ -112,8 +113,18 @@ class IngressDrain:
                     await self._stopping.wait()
 
     async def _take_turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        was_thought_gone = loop.time() - self._said_at > _LIFETIME / SECOND
+        said_at = loop.time()
         await self._beat(drains=self.is_draining)
+        self._said_at = said_at
         drainers = _drainers(await self._backend.members.list(GROUP))
+        others = any(word.drains for name, word in drainers.items() if name != self._member)
+        if self.is_draining and (was_thought_gone or others):
+            # Whoever stood still for so long was followed, and gets nothing through this door.
+            _logger.info("ingress drainer %s opens the door anew", self._member)
+            await self._close_door()
+            await self._beat(drains=False)
         if _first(drainers) != self._member:
             if self.is_draining:
                 _logger.info("ingress drainer %s hands over", self._member)
@@ -122,7 +133,6 @@ class IngressDrain:
             return
         # Whoever drains now has seen this one step in, or will, or is gone: two at once would cost
         # the order of an id's requests.
-        others = any(word.drains for name, word in drainers.items() if name != self._member)
         if not self.is_draining and not others:
             await self._open_door()
 

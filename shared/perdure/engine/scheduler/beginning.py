@@ -165,18 +165,23 @@ async def _without_run(desk: Desk, items: list[Item]) -> Begun:
 async def go_on_blocked(desk: Desk, items: list[Item]) -> None:
     """A blocked run goes on taking events; only a termination, or another run, moves the id."""
     entry = await state_of(desk.context, desk.address)
-    if entry is not None and entry.is_open:
-        if entry.run != desk.blocked_run:
+    if entry is None or not is_open_here(entry, desk.address):
+        await let_go(desk.context, desk.address, [item.seq for item in items])
+        desk.ack(items)
+        return
+    if entry.run != desk.blocked_run:
+        desk.blocked, desk.must_load = "", True
+        return
+    if not entry.blocked:
+        _leave_to_others(desk)
+        return
+    for item in items:
+        event = item.event
+        if not isinstance(event, WorkflowTerminateRequested) or event.run not in ("", entry.run):
+            continue
+        if await blocking.terminate(desk.context, desk.address, item):
             desk.blocked, desk.must_load = "", True
             return
-        if not entry.blocked:
-            _leave_to_others(desk)
-            return
-    for item in items:
-        if isinstance(item.event, WorkflowTerminateRequested) and await blocking.terminate(
-            desk.context, desk.address, item
-        ):
-            desk.blocked = ""
     desk.ack(items)
 
 

@@ -31,7 +31,7 @@ from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.ports.addresses import Address, TaskKey, TimerKey
 from perdure.ports.errors import AlreadyExists, Conflict
 
-_LATE = 5.0
+_LATE = 1.0
 """Seconds after which what was begun may be for a run that is over."""
 _SHOWN = 16_384
 """Bytes of garbage that its letter shows."""
@@ -66,7 +66,8 @@ async def perform(
         await together(beginnings)
     # What a record both begins and takes back must be taken back last.
     await take_back(context, address, live.run, commands, queues=live.instance.queues)
-    if loop.time() - began > _LATE and await _is_over(context, address, live.run):
+    is_late = again or loop.time() - began > _LATE
+    if beginnings and is_late and await _is_over(context, address, live.run):
         await take_back(context, address, live.run, _undone(commands), queues=live.instance.queues)
 
 
