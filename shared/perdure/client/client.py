@@ -7,6 +7,7 @@ from ssl import SSLContext
 from typing import Any, Final, Self, Unpack, overload
 
 from perdure.authoring.converter import DataConverter
+from perdure.authoring.workflow import in_workflow
 from perdure.client.arguments import UNSET, checked_seconds
 from perdure.client.connecting import DEFAULT_TARGET, default_identity, options_of
 from perdure.client.handle import WorkflowHandle
@@ -59,6 +60,11 @@ class Client:
         ``user``, ``password``, ``prefix``, …). Raises UnavailableError when no server answers or it is
         too old.
         """
+        if in_workflow():
+            raise InvalidInputError(
+                "a workflow cannot connect to a server: it would differ on replay. Use the client in "
+                "an activity, or signal the workflow from outside."
+            )
         try:
             check_namespace(namespace)
         except ValueError as error:

@@ -122,7 +122,7 @@ def describe_entry(
         execution_time=started,
         close_time=to_datetime(entry.closed_at) if entry.closed_at else None,
         execution_timeout=timedelta(microseconds=timeout // 1_000) if timeout else None,
-        history_length=waiting.history_length if waiting else 0,
+        history_length=waiting.history_length if waiting else entry.history_length,
         pending_activities=tuple(waiting.activities) if waiting else (),
         pending_timers=tuple(waiting.timers) if waiting else (),
         unhandled_signals=tuple(waiting.unhandled_signals) if waiting else (),

@@ -47,6 +47,8 @@ class StateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     closed_at: int = 0
     k: int = -1
     closed_seq: int = 0
+    history_length: int = 0
+    """Events and commands of a closed run."""
     result: _Absent = None
     failure: Failure | None = None
     blocked: str = ""

@@ -8,6 +8,7 @@ import pytest
 from support.world import world
 
 from perdure import activity, workflow
+from perdure.client import Client
 from perdure.exceptions import ActivityError, ApplicationError
 from perdure.testing.virtual_time import run
 
@@ -90,7 +91,14 @@ class Failing:
         raise ValueError("boom")
 
 
-ALL: Any = [Greeting, Doubling, Napping, Approval, Failing]
+@workflow.defn
+class Dialling:
+    @workflow.run
+    async def run(self) -> None:
+        await Client.connect("nats://127.0.0.1:4222")
+
+
+ALL: Any = [Dialling, Greeting, Doubling, Napping, Approval, Failing]
 ACTIVITIES: Any = [greet, double, refuse]
 
 
@@ -157,5 +165,23 @@ def test_a_failed_activity_fails_the_workflow_with_its_cause() -> None:
                 await w.result(await w.start("Failing", "activity"))
             assert isinstance(raised.value.cause, ApplicationError)
             assert raised.value.cause.type == "Refused"
+
+    run(main())
+
+
+def test_workflow_code_that_connects_is_told_where_to_connect() -> None:
+    async def main() -> None:
+        async with world(ALL, ACTIVITIES) as w:
+            with pytest.raises(ApplicationError, match="Use the client in an activity"):
+                await w.result(await w.start("Dialling"), timeout=30)
+
+    run(main())
+
+
+def test_a_closed_run_knows_how_long_its_history_is() -> None:
+    async def main() -> None:
+        async with world(ALL, ACTIVITIES) as w:
+            greeting = await w.start("Greeting", "world")
+            assert (await w.closed(greeting)).history_length == 4
 
     run(main())

@@ -112,6 +112,8 @@ async def end(
     at = max(context.backend.clock.now(), started_at)
     open_one = open_entry(address, started, started_at, k=closing.record.k)
     entry = _closed_entry(open_one, close, at=at, seq=record_seq)
+    length = sum(len(turn.events) + len(turn.record.commands) for turn in [*turns, closing])
+    entry = msgspec.structs.replace(entry, history_length=length)
     queues = {
         command.n: command.task_queue
         for turn in turns

@@ -83,9 +83,9 @@ class Context:
             self.was_full.set()
             self.sweep.set()
 
-    def background(self, work: Coroutine[Any, Any, Any]) -> None:
+    def background(self, work: Coroutine[Any, Any, Any], what: str) -> None:
         """Work that nobody waits for and that may fail: the log does not depend on it."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, name=what)
         self.tasks.add(task)
         task.add_done_callback(self._finished)
 
@@ -93,4 +93,4 @@ class Context:
         self.tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            logger.warning("work in the background failed: %s", error)
+            logger.warning("%s failed: %r", task.get_name(), error)

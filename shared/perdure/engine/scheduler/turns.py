@@ -217,7 +217,8 @@ def _mark_soon(desk: Desk, live: LiveRun) -> None:
         desk.mark_at = None
         if desk.live is live:
             entry = closing.open_entry(desk.address, live.started, live.started_at, k=live.k - 1)
-            desk.context.background(write(entry))
+            what = f"marking workflow {desk.address.workflow_id!r} as under way"
+            desk.context.background(write(entry), what)
 
     async def write(entry: StateEntry) -> None:
         live.revision = await closing.write_forward(desk.context, entry, revision=live.revision)
