@@ -19,6 +19,7 @@ from perdure.core.errors import NondeterminismError
 
 TESTS = Path(__file__).parents[2]
 THOROUGH = bool(os.environ.get("PERDURE_TEST_ALL"))
+pytestmark = pytest.mark.timeout(900)
 
 
 def effort(examples: int, thorough: int) -> settings:
