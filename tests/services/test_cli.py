@@ -114,7 +114,7 @@ def test_a_failure_is_exit_code_1_and_shown(perdure: Perdure) -> None:
     assert found["status"] == "failed"
     assert found["failure"]["cause"]["message"] == "no luck with 7"
     shown = perdure("describe", "u-1").stdout
-    assert "ValueError: no luck with 7" in shown
+    assert "ValueError: no luck with 7" in " ".join(shown.split())
 
 
 def test_describe_shows_what_is_pending(perdure: Perdure, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ no retry can help (an old server, missing streams that it may not make) ends it 
 """
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import signal
@@ -26,6 +27,7 @@ _LAST_WORDS: Final = 15.0
 """Seconds beyond the grace in which everything must have ended."""
 _ONE_TRY: Final = 2.0
 _PAUSE: Final = 1.0
+_SETTLING, _GLANCE = 10.0, 0.05
 _LONGEST_PAUSE: Final = 5.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -128,9 +130,17 @@ class Shell:
                 self._settings.connect_options().addresses,
             )
             if self._on_ready is not None:
+                await self._settle()
                 self._on_ready(self.health)
             await self._stopping.wait()
         _logger.info("%s stopped", self._name)
+
+    async def _settle(self) -> None:
+        """Wait a moment until every service says that it is ready: partitions and doors are taken."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLING):
+                while not self._stopping.is_set() and await self.why_not_ready():  # noqa: ASYNC110
+                    await asyncio.sleep(_GLANCE)
 
     async def _begin(self, stack: AsyncExitStack) -> None:
         """Connect and start every service, again and again while the store is away."""
