@@ -6,7 +6,7 @@ Every process-like part can be killed (dropped without a word) and started again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -154,7 +154,7 @@ async def world(
     *,
     serve: bool = True,
     **options: Any,
-) -> AsyncIterator[World]:
+) -> AsyncGenerator[World]:
     one = World(App(workflows=list(workflows), activities=list(activities)), **options)
     if serve:
         await one.add_scheduler()
