@@ -18,6 +18,14 @@ from perdure.client.description import PendingActivity
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
 
 
+async def armed_in_the_log(here: System) -> bool | None:
+    """A record comes before its effects: that a sleep is decided doesn't say that it is armed."""
+    stream = await here.outsider.jetstream().stream_info(
+        "PERDURE_default_LOG", subjects_filter="perdure.default._timer.>"
+    )
+    return bool(stream.state.subjects) or None
+
+
 async def fired_in_the_log(here: System) -> datetime:
     """When the log got a fired timer, whoever runs."""
     subscription = await here.outsider.jetstream().subscribe(
@@ -36,6 +44,7 @@ async def test_a_sleep_goes_on_while_everybody_is_dead(tmp_path: Path) -> None:
         handle = await here.client.start_workflow("Sleeper", 6.0, id="sleep")
         rows = await history_when(here.client, "sleep", lambda rows: "start_timer" in types(rows))
         due = next(row["due"] for row in rows if row["type"] == "start_timer")
+        await until_found(lambda: armed_in_the_log(here), "the sleep's timer")
         here.deployed.kill_all()
         # The server itself keeps the time, with nobody there.
         fired = await fired_in_the_log(here)
