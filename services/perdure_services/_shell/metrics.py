@@ -55,6 +55,9 @@ _waited = Histogram(
     buckets=_BUCKETS,
 )
 _ingress = Counter("perdure_ingress_requests", "Requests at the durable door.", ["kind", "outcome"])
+_refusals = Counter(
+    "perdure_nats_refusals", "Errors that JetStream answered with, by its number.", ["code"]
+)
 ready_gauge = Gauge("perdure_ready", "1 while this process does its part.")
 
 
@@ -81,10 +84,18 @@ _activity_type = Bounded()
 class CountingObserver(Observer):
     """Counts what a scheduler does."""
 
+    def __init__(self) -> None:
+        self._of_type: dict[str, tuple[Counter, Counter]] = {}
+
     def turn(self, workflow_type: str, *, events: int, commands: int) -> None:
-        name = _workflow_type(workflow_type)
-        _turns.labels(name).inc()
-        _events.labels(name).inc(events)
+        counters = self._of_type.get(workflow_type)
+        if counters is None:
+            name = _workflow_type(workflow_type)
+            counters = _turns.labels(name), _events.labels(name)
+            if name is not OTHER:
+                self._of_type[workflow_type] = counters
+        counters[0].inc()
+        counters[1].inc(events)
 
     def closed(self, workflow_type: str, status: str) -> None:
         _closed.labels(_workflow_type(workflow_type), status).inc()
@@ -116,6 +127,11 @@ def count_attempt(report: AttemptReport) -> None:
 def count_request(kind: str, outcome: str) -> None:
     """One request of the durable door was settled."""
     _ingress.labels(kind, outcome).inc()
+
+
+def count_refusal(code: int) -> None:
+    """JetStream said no; most are tried again, or are a race that somebody else won."""
+    _refusals.labels(str(code)).inc()
 
 
 def exposition() -> bytes:

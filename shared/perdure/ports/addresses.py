@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+import msgspec
+
 from perdure.core.ids import slot_of
 
 
@@ -28,8 +30,7 @@ class Lane(StrEnum):
     HISTORY = "hist"
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """One message of the log: its stream sequence, its stream time and its bytes."""
 
     seq: int
@@ -37,8 +38,7 @@ class Stored:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TaskKey:
+class TaskKey(msgspec.Struct, frozen=True):
     """One activity of one run; at most one task of a key is queued or held at a time."""
 
     queue: str
@@ -47,8 +47,7 @@ class TaskKey:
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class TimerKey:
+class TimerKey(msgspec.Struct, frozen=True):
     """One timer of one run, and the inbox it fires into."""
 
     address: Address

@@ -24,8 +24,8 @@ class StateStore(Protocol):
         ...
 
     async def watch(self, workflow_id: str, on_change: Callable[[bytes], None]) -> Subscription:
-        """Call back with the entry after each write from now on, promptly but not certainly:
-        whoever waits also re-reads now and then."""
+        """Call back with the entry after each write, promptly but not certainly: whoever waits also
+        re-reads now and then. Nothing after the next :meth:`read` that is answered is left out."""
         ...
 
     def scan(self) -> AsyncIterator[tuple[bytes, int]]:

@@ -7,6 +7,7 @@ again only when the caller says that a second copy has no effect; else it is an 
 import asyncio
 import secrets
 from asyncio import Future
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -55,6 +56,8 @@ class Asking:
         self._client = WireClient()
         self._ready = asyncio.Event()
         self._closing = False
+        self.refusals: Counter[int] = Counter()
+        """How often the server said no, by its error number, or by its status where it gave none."""
 
     @property
     def connected(self) -> bool:
@@ -69,18 +72,18 @@ class Asking:
         self,
         subject: str,
         data: bytes,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | bytes | None = None,
         *,
         timeout: float = 5.0,
         idempotent: bool = False,
     ) -> Ack:
         """Publish to a stream and wait for its acknowledgement.
 
-        ``idempotent``: a second copy would have no effect (it carries a Msg-Id or replaces itself),
+        ``headers`` may be a block that is encoded already. ``idempotent``: a second copy would have no effect (it carries a Msg-Id or replaces itself),
         so an unanswered try is repeated until ``timeout``. What surely did not happen is repeated
         in any case. Raises every port error.
         """
-        head = encode_headers(headers) if headers else b""
+        head = _head_of(headers)
         self._check(subject, head, data)
         lost: Lost | None = None
         if self._ready.is_set() and self._client.is_connected and not self._client.congested:
@@ -95,6 +98,7 @@ class Asking:
             else:
                 if ack.error is None:
                     return ack
+                self._refused(ack.error)
                 if not _repeats(ack.error):
                     raise port_error(ack.error, subject)
         answer = await self._insist(subject, head, data, timeout, repeat=idempotent, lost=lost)
@@ -223,10 +227,18 @@ class Asking:
                 lost = error
                 continue
             error = _error_of(answer)
+            if error is not None:
+                self._refused(error)
             if error is None or not _repeats(error) or now() + pause >= deadline:
                 return answer
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _refused(self, error: ApiError) -> None:
+        number = error.err_code or error.code
+        self.refusals[number] += 1
+        if self.options.on_refusal is not None:
+            self.options.on_refusal(number)
 
     def _unanswered(self, error: Exception, what: str, *, writes: bool) -> PortError:
         if isinstance(error, Denied):
@@ -245,6 +257,12 @@ class Asking:
                 f"a message of {size} bytes for {subject}: the server takes {limit} bytes, "
                 f"{_MAX_HEAD} of them headers; raise max_payload there or send less"
             )
+
+
+def _head_of(headers: Mapping[str, str] | bytes | None) -> bytes:
+    if isinstance(headers, bytes):
+        return headers
+    return encode_headers(headers) if headers else b""
 
 
 def _check_subject(subject: str) -> None:

@@ -15,6 +15,11 @@ _TOMBSTONES: Final = (
 _SECOND: Final = 1_000_000_000
 
 
+def after(sequence: int) -> bytes:
+    """A header block: the newest message of the subject must be this one, or 0 for none."""
+    return b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: %d\r\n\r\n" % sequence
+
+
 def ttl_text(nanoseconds: int) -> str:
     """A lifetime as the server takes it: whole seconds, never less than asked and never none."""
     return f"{max(1, -(-nanoseconds // _SECOND))}s"

@@ -32,8 +32,11 @@ _ROUND_TRIP: Final = 2
 class LinkSubscription:
     """A subscription that outlives the client it was made on."""
 
-    def __init__(self, link: "Link", subject: str, handler: Handler, queue: str) -> None:
+    def __init__(
+        self, link: "Link", subject: str, handler: Handler, queue: str, *, brief: bool = False
+    ) -> None:
         self._link = link
+        self.brief = brief
         self.subject = subject
         self.handler = handler
         self.queue = queue
@@ -152,6 +155,22 @@ class Link(Asking):
                 await client.round_trip(_ROUND_TRIP)
         return subscription
 
+    def listen(self, subject: str, on_message: Handler) -> LinkSubscription:
+        """As :meth:`subscribe`, but at once: the next answer to anything says that the server has
+        it. For what lives short; ended by :meth:`forget`."""
+        subscription = LinkSubscription(self, subject, on_message, "", brief=True)
+        self._subscriptions.add(subscription)
+        if not self._client.is_closed:
+            self._listen_on(self._client, subscription)
+        return subscription
+
+    def forget(self, subscription: LinkSubscription) -> None:
+        """End what :meth:`listen` began; what is on its way is dropped. Idempotent."""
+        self._subscriptions.discard(subscription)
+        client, subscription.client = subscription.client, None
+        if client is not None and not client.is_closed:
+            client.unlisten_now(subscription.number)
+
     async def unsubscribe(self, subscription: LinkSubscription) -> None:
         self._subscriptions.discard(subscription)
         on_client, subscription.on_client = subscription.on_client, None
@@ -173,10 +192,17 @@ class Link(Asking):
     async def _subscribe_on(self, client: WireClient, subscription: LinkSubscription) -> None:
         if subscription.client is client:
             return
+        if subscription.brief:
+            self._listen_on(client, subscription)
+            return
         subscription.client = client
         subscription.number, subscription.on_client = await client.listen(
             subscription.subject, subscription.handler, subscription.queue
         )
+
+    def _listen_on(self, client: WireClient, subscription: LinkSubscription) -> None:
+        subscription.client = client
+        subscription.number = client.listen_now(subscription.subject, subscription.handler)
 
     # ------------------------------------------------- what the client tells us
 

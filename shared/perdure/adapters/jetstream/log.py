@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from perdure.adapters.jetstream import headers
 from perdure.adapters.jetstream.consumers import consumer_config, ensure_consumer
-from perdure.adapters.jetstream.dedup import message_id
+from perdure.adapters.jetstream.dedup import identified
 from perdure.adapters.jetstream.link import Link, RawMessage
 from perdure.adapters.jetstream.pull import Held, Pull
 from perdure.adapters.jetstream.reads import leader_get
@@ -35,13 +36,12 @@ class JetStreamLog:
         subject = self._subjects.lane(to, lane)
         if not dedup:
             return (await self._link.publish(subject, data)).seq
-        headers = {"Nats-Msg-Id": message_id(subject, dedup)}
-        return (await self._link.publish(subject, data, headers, idempotent=True)).seq
+        head = identified(subject, dedup)
+        return (await self._link.publish(subject, data, head, idempotent=True)).seq
 
     async def commit(self, to: Address, data: bytes, *, after: int) -> int:
         subject = self._subjects.lane(to, Lane.HISTORY)
-        headers = {"Nats-Expected-Last-Subject-Sequence": str(after)}
-        return (await self._link.publish(subject, data, headers)).seq
+        return (await self._link.publish(subject, data, headers.after(after))).seq
 
     async def tip(self, of: Address) -> Stored | None:
         subject = self._subjects.lane(of, Lane.HISTORY)
@@ -96,24 +96,20 @@ class JetStreamLog:
 class LogDelivery(Held):
     """A delivery that knows whose event it is."""
 
-    __slots__ = ("_where",)
+    __slots__ = ()
     subjects: Subjects
 
-    @property
-    def _place(self) -> tuple[Address, Lane]:
-        try:
-            return self._where
-        except AttributeError:
-            self._where: tuple[Address, Lane] = self.subjects.parse_lane(self.raw_subject.decode())
-            return self._where
+    def _parse(self) -> tuple[Address, Lane]:
+        place = self.parsed = self.subjects.parse_lane(self.raw_subject.decode())
+        return place
 
     @property
     def address(self) -> Address:
-        return self._place[0]
+        return (self.parsed or self._parse())[0]
 
     @property
     def lane(self) -> Lane:
-        return self._place[1]
+        return (self.parsed or self._parse())[1]
 
 
 class JetStreamInbox:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from perdure.adapters.jetstream.wire import Message, WireClient
 
@@ -21,22 +22,14 @@ class Denied(Exception):
     """The server forbids the subject."""
 
 
-class _Waiting:
-    __slots__ = ("asked", "deadline", "future", "more", "subject")
+class _Waiting(NamedTuple):
+    """A tuple: one is made for every publish."""
 
-    def __init__(
-        self,
-        future: asyncio.Future[Message],
-        asked: float,
-        deadline: float,
-        subject: str,
-        more: Callable[[Message], bool] | None,
-    ) -> None:
-        self.future = future
-        self.asked = asked
-        self.deadline = deadline
-        self.subject = subject
-        self.more = more
+    future: asyncio.Future[Message]
+    asked: float
+    deadline: float
+    subject: str
+    more: Callable[[Message], bool] | None
 
 
 class Mux:
@@ -65,11 +58,11 @@ class Mux:
         With ``more``, messages go there until it returns False for one, which is the answer.
         """
         self._counter += 1
-        number = str(self._counter)
+        key = b"%d" % self._counter
         future: asyncio.Future[Message] = self._loop.create_future()
         now = self._loop.time()
-        self._waiting[number.encode()] = _Waiting(future, now, now + timeout, subject, more)
-        client.push(command(subject, f"{self._inbox}{number}", head, data))
+        self._waiting[key] = _Waiting(future, now, now + timeout, subject, more)
+        client.push(command(subject, f"{self._inbox}{self._counter}", head, data))
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
         return future
@@ -120,8 +113,8 @@ class Mux:
 
 def command(subject: str, reply: str, head: bytes, data: bytes) -> bytes:
     """A publish in NATS's protocol."""
-    if not head:
-        return b"%b%b\r\n" % (f"PUB {subject} {reply} {len(data)}\r\n".encode(), data)
     size = len(head)
-    line = f"HPUB {subject} {reply} {size} {size + len(data)}\r\n"
-    return b"%b%b%b\r\n" % (line.encode(), head, data)
+    if not size:
+        return b"".join((f"PUB {subject} {reply} {len(data)}\r\n".encode(), data, b"\r\n"))
+    line = f"HPUB {subject} {reply} {size} {size + len(data)}\r\n".encode()
+    return b"".join((line, head, data, b"\r\n"))

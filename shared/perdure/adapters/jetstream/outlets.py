@@ -3,9 +3,8 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from perdure.adapters.jetstream.dedup import message_id
+from perdure.adapters.jetstream.dedup import identified
 from perdure.adapters.jetstream.errors import err_code_of
-from perdure.adapters.jetstream.headers import MSG_ID
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.paging import each
 from perdure.adapters.jetstream.subjects import Subjects
@@ -30,9 +29,7 @@ class JetStreamAnnouncements:
         self, workflow_type: str, workflow_id: str, data: bytes, *, dedup: str
     ) -> None:
         subject = self._subjects.event(workflow_type, workflow_id)
-        await self._link.publish(
-            subject, data, {MSG_ID: message_id(subject, dedup)}, idempotent=True
-        )
+        await self._link.publish(subject, data, identified(subject, dedup), idempotent=True)
 
 
 class JetStreamDeadLetters:
@@ -44,9 +41,7 @@ class JetStreamDeadLetters:
 
     async def put(self, kind: str, workflow_id: str, data: bytes, *, dedup: str) -> None:
         subject = self._subjects.dead_letter(kind, workflow_id)
-        await self._link.publish(
-            subject, data, {MSG_ID: message_id(subject, dedup)}, idempotent=True
-        )
+        await self._link.publish(subject, data, identified(subject, dedup), idempotent=True)
 
     async def scan(self, after: int = 0) -> AsyncIterator[Stored]:
         stream = self._subjects.dead_letters_stream

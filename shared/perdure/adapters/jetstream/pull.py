@@ -41,6 +41,7 @@ class Held:
         "data",
         "head",
         "is_old",
+        "parsed",
         "raw_subject",
         "reply",
         "seq",
@@ -52,6 +53,8 @@ class Held:
     ) -> None:
         self._pull = pull
         self._message: Stored | None = None
+        self.parsed: Any = None
+        """What the subject says, once somebody asked."""
         self.reply = message.raw_reply
         self.raw_subject = message.raw_subject
         self.data = message.data

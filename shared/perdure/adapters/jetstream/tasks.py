@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from perdure.adapters.jetstream.consumers import consumer_config, ensure_consumer
-from perdure.adapters.jetstream.dedup import message_id
+from perdure.adapters.jetstream.dedup import identified
 from perdure.adapters.jetstream.errors import Missing
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.log import LEASE, stored
@@ -23,16 +23,14 @@ _REPLACE = "sub"
 class BoundTask(Held):
     """A delivery that knows which task it is."""
 
-    __slots__ = ("_key",)
+    __slots__ = ()
     subjects: Subjects
 
     @property
     def key(self) -> TaskKey:
-        try:
-            return self._key
-        except AttributeError:
-            self._key: TaskKey = self.subjects.parse_task(self.raw_subject.decode())
-            return self._key
+        if self.parsed is None:
+            self.parsed = self.subjects.parse_task(self.raw_subject.decode())
+        return self.parsed
 
 
 class JetStreamTasks:
@@ -61,9 +59,9 @@ class JetStreamTasks:
 
     async def offer(self, key: TaskKey, data: bytes, *, dedup: str = "") -> bool:
         subject = self._subjects.task(key)
-        headers = {"Nats-Msg-Id": message_id(subject, dedup)} if dedup else None
+        head = identified(subject, dedup) if dedup else b""
         try:
-            await self._link.publish(subject, data, headers, idempotent=bool(dedup))
+            await self._link.publish(subject, data, head, idempotent=bool(dedup))
         except AlreadyExists:
             return False
         return True

@@ -162,6 +162,22 @@ class WireClient(Client):
         self._direct[number] = handler
         return number, await cast("Any", self).subscribe(subject, queue=queue, cb=_never)
 
+    def listen_now(self, subject: str, handler: Handler) -> int:
+        """As :meth:`listen`, with the next flush and without the client's machinery for delivery."""
+        self._sid += 1
+        number = self._sid
+        self._direct[number] = handler
+        self._subs[number] = Subscription(self, number, subject)
+        if self._status == Client.CONNECTED:
+            self.push(f"SUB {subject}  {number}\r\n".encode())
+        return number
+
+    def unlisten_now(self, number: int) -> None:
+        """The end of :meth:`listen_now`; what is on its way is dropped."""
+        self.unlisten(number)
+        if self._status == Client.CONNECTED:
+            self.push(b"UNSUB %d\r\n" % number)
+
     def unlisten(self, number: int) -> None:
         """Forget a subscription, also one whose end could not be told to the server."""
         self._direct.pop(number, None)

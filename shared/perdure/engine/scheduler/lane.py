@@ -45,7 +45,7 @@ class WorkflowLane:
         self._wake_at: asyncio.TimerHandle | None = None
         self._parked = False
         self._pause = FIRST_PAUSE
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None
         self._wanted = 0
         self._stopped = False
 
@@ -78,7 +78,7 @@ class WorkflowLane:
         self._wanted += 1
         try:
             while self._task is not None and (anew or self.live is None):
-                await self._changed.wait()
+                await self._next_change()
             if anew:
                 self.drop()
             if self.live is None and not self._stopped:
@@ -93,11 +93,10 @@ class WorkflowLane:
         try:
             async with asyncio.timeout(timeout):
                 while self.live is not None and seq not in self.live.named:
-                    changed = self._changed
                     if self.live.unrecorded:
                         self._desk.flush = True
                         self._wake()
-                    await changed.wait()
+                    await self._next_change()
             return True
         except TimeoutError:
             return False
@@ -128,7 +127,7 @@ class WorkflowLane:
         """Wait for a step of the work under way, but not for long."""
         try:
             async with asyncio.timeout(timeout):
-                await self._changed.wait()
+                await self._next_change()
         except TimeoutError:
             return
 
@@ -203,7 +202,8 @@ class WorkflowLane:
         knows which: raises Conflict when it is the memory.
         """
         forged = [item for item in items if item.is_forged]
-        await dead_letter_garbage(self._context, self._desk.address, forged)
+        if forged:
+            await dead_letter_garbage(self._context, self._desk.address, forged)
         strange = [item for item in items if is_of_another_run(live, item)]
         if strange:
             tip = await self._context.backend.log.tip(self._desk.address)
@@ -214,6 +214,8 @@ class WorkflowLane:
             for item in items
             if item in strange or item.seq in live.named or item.seq <= live.after or item in forged
         ]
+        if not done:
+            return items
         self._desk.ack(done)
         return [item for item in items if item not in done]
 
@@ -283,5 +285,11 @@ class WorkflowLane:
         self._wake_at = asyncio.get_running_loop().call_later(delay, unpark)
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    async def _next_change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.Event()
+        await self._changed.wait()

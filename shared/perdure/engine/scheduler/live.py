@@ -12,6 +12,8 @@ from perdure.engine.history import AppliedEvent, RunHistory, Turn
 from perdure.ports.addresses import Lane
 from perdure.ports.log import Delivery
 
+_FROM_OUTSIDE = (*OUTSIDE, WorkflowStarted)
+
 KEEP_TURNS = 256
 """Turns kept for the archive; a longer history is read again at its close."""
 
@@ -40,7 +42,7 @@ def is_forged(event: Event | None, lane: Lane) -> bool:
     """Whether an outsider says what only the engine may: such an event is named by no record."""
     if lane is not Lane.EXTERNAL or event is None:
         return False
-    return not isinstance(event, (*OUTSIDE, WorkflowStarted))
+    return not isinstance(event, _FROM_OUTSIDE)
 
 
 START_RANK, LATE_RANK, EXTERNAL_RANK, ENGINE_RANK, COMPLETING_RANK = range(5)

@@ -20,6 +20,7 @@ from perdure.engine.scheduler.purging import Purger
 from perdure.engine.scheduler.questions import Clerk
 from perdure.engine.scheduler.short_timers import ShortTimers
 from perdure.engine.scheduler.sweeping import Sweeper
+from perdure.engine.scheduler.watch import TurnWatch
 from perdure.ports.addresses import Address
 from perdure.ports.backend import Backend
 from perdure.ports.log import Delivery, Subscription
@@ -51,6 +52,7 @@ class Scheduler:
         converter: PayloadConverter,
         options: SchedulerOptions | None = None,
         observer: Observer | None = None,
+        watch: TurnWatch | None = None,
     ) -> None:
         options = options or SchedulerOptions()
         self.context = Context(
@@ -62,6 +64,7 @@ class Scheduler:
             short_timers=ShortTimers(backend.timers, backend.clock),
             purger=Purger(backend.log, grace=options.purge_grace),
             observer=observer or Observer(),
+            watch=watch,
         )
         self._lanes: OrderedDict[Address, WorkflowLane] = OrderedDict()
         self._subscriptions: dict[int, list[Subscription]] = {}
@@ -136,17 +139,13 @@ class Scheduler:
 
     def _evict(self) -> None:
         """Drop the runs that were idle for longest; those at work stay whatever the limit."""
-        surplus = len(self._lanes) - self.context.options.max_cached
-        if surplus <= 0:
-            return
-        for address in list(self._lanes):
-            if surplus <= 0:
-                return
-            lane = self._lanes[address]
+        for _ in range(len(self._lanes) - self.context.options.max_cached):
+            address, lane = next(iter(self._lanes.items()))
             if lane.is_idle:
                 lane.drop()
                 del self._lanes[address]
-                surplus -= 1
+            else:
+                self._lanes.move_to_end(address)
 
     async def _keep_leases(self) -> None:
         """Deliveries that wait for the store or for their turn keep their lease."""

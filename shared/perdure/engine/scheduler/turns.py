@@ -17,7 +17,12 @@ from perdure.engine.payloads import INLINE_LIMIT, blob_prefix, may_hold_ref
 from perdure.engine.scheduler import closing, marks
 from perdure.engine.scheduler.context import logger
 from perdure.engine.scheduler.desk import Desk
-from perdure.engine.scheduler.effects import dead_letter_garbage, perform, together
+from perdure.engine.scheduler.effects import (
+    dead_letter_garbage,
+    is_garbage,
+    perform,
+    together,
+)
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.ports.addresses import Stored
 from perdure.ports.errors import Conflict, PortError, UnknownOutcome
@@ -41,8 +46,10 @@ async def apply(desk: Desk, live: LiveRun, items: Iterable[Item]) -> None:
     for item in todo:
         if live.instance.close is not None:
             return
-        if item.event is not None:
-            event = await _event(desk, item)
+        event = item.event
+        if event is not None:
+            if may_hold_ref(item.data):
+                event = await _event(desk, item)
             live.commands += live.instance.apply(event, timestamp=item.timestamp)
         live.unrecorded.append(item)
 
@@ -146,7 +153,8 @@ async def _effects(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> 
     pause = FIRST_PAUSE
     while True:
         try:
-            await dead_letter_garbage(desk.context, desk.address, items)
+            if any(map(is_garbage, items)):
+                await dead_letter_garbage(desk.context, desk.address, items)
             performed = perform(
                 desk.context,
                 desk.address,
@@ -185,7 +193,8 @@ async def _close(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> No
         # The record is void: the log says so to whoever reads it next, this lane first.
         desk.drop_and_load()
         return
-    await dead_letter_garbage(desk.context, desk.address, items)
+    if any(map(is_garbage, items)):
+        await dead_letter_garbage(desk.context, desk.address, items)
     turns = await _all_turns(desk, live)
     await closing.end(
         desk.context,

@@ -132,6 +132,7 @@ async def watch_calls_back(stage: Stage) -> None:
     revision = await writer.state.create(key, b"before the watch")
     seen: Seen[bytes] = Seen()
     subscription = await watcher.state.watch(key, seen)
+    await watcher.state.read(key)
     await writer.state.create(other, b"another id")
     for data in (b"1", b"2"):
         revision = await writer.state.update(key, data, revision=revision)
@@ -147,6 +148,7 @@ async def watch_before_create(stage: Stage) -> None:
     key = fresh("order: ü")
     seen: Seen[bytes] = Seen()
     subscription = await watcher.state.watch(key, seen)
+    await watcher.state.read(key)
     await writer.state.create(key, b"created")
     expect_equal(await seen.next("a watcher hears of the creation"), b"created", "with the entry")
     await subscription.close()
