@@ -15,8 +15,8 @@ from perdure_services._shell.health import HealthServer
 from perdure_services._shell.metrics import (
     OTHER,
     Bounded,
+    CountedAttempts,
     CountingObserver,
-    count_attempt,
     count_request,
     exposition,
 )
@@ -109,7 +109,7 @@ async def test_what_happens_is_counted() -> None:
     observer.blocked("Counted", "nondeterminism")
     observer.conflict()
     observer.failed(RuntimeError("away"))
-    count_attempt(
+    CountedAttempts()(
         AttemptReport(
             activity_type="counted",
             task_queue="q",

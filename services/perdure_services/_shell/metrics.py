@@ -114,14 +114,35 @@ class CountingObserver(Observer):
         _errors.inc()
 
 
-def count_attempt(report: AttemptReport) -> None:
-    """One attempt of an activity ended."""
-    name = _activity_type(report.activity_type)
-    _attempts.labels(name, report.task_queue, str(report.outcome)).inc()
-    _duration.labels(name).observe(report.duration / _SECOND)
-    _waited.labels(report.task_queue).observe(report.waited / _SECOND)
-    if report.abandoned:
-        _abandoned.labels(report.task_queue).inc()
+class CountedAttempts:
+    """Counts what an activity worker does."""
+
+    def __init__(self) -> None:
+        self._of_kind: dict[tuple[str, str, str], tuple[Counter, Histogram, Histogram]] = {}
+
+    def __call__(self, report: AttemptReport) -> None:
+        """One attempt of an activity ended."""
+        outcome = str(report.outcome)
+        key = report.activity_type, report.task_queue, outcome
+        attempts, duration, waited = self._of_kind.get(key) or self._series(*key)
+        attempts.inc()
+        duration.observe(report.duration / _SECOND)
+        waited.observe(report.waited / _SECOND)
+        if report.abandoned:
+            _abandoned.labels(report.task_queue).inc()
+
+    def _series(
+        self, activity_type: str, task_queue: str, outcome: str
+    ) -> tuple[Counter, Histogram, Histogram]:
+        name = _activity_type(activity_type)
+        series = (
+            _attempts.labels(name, task_queue, outcome),
+            _duration.labels(name),
+            _waited.labels(task_queue),
+        )
+        if name is not OTHER:
+            self._of_kind[activity_type, task_queue, outcome] = series
+        return series
 
 
 def count_request(kind: str, outcome: str) -> None:

@@ -10,7 +10,7 @@ from perdure.engine.activities.worker import ActivityWorker
 from perdure.ports.backend import Backend
 from perdure_services._shell.errors import Refused
 from perdure_services._shell.loading import load_app
-from perdure_services._shell.metrics import count_attempt
+from perdure_services._shell.metrics import CountedAttempts
 from perdure_services.activity_worker.settings import ActivityWorkerSettings
 
 
@@ -41,7 +41,7 @@ class ActivityWorkerService:
             max_concurrent=self._settings.max_concurrent_activities,
             identity=self._settings.identity,
             graceful_shutdown_timeout=nanoseconds(self._settings.grace),
-            on_attempt=count_attempt,
+            on_attempt=CountedAttempts(),
         )
 
 

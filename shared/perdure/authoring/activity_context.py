@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from perdure.authoring.common import Priority
@@ -75,26 +76,30 @@ class ActivityContext:
 
     ``on_heartbeat`` gets the details of a heartbeat as a tuple, possibly empty, in the thread that
     the activity runs in: it must be quick, thread-safe, and is the place to throttle.
-    ``worker_shutdown`` may be shared by all contexts of a worker. ``thread_cancellation`` is given
+    ``describe`` gives the attempt's Info, once it is asked for. ``worker_shutdown`` may be shared by all contexts of a worker. ``thread_cancellation`` is given
     for sync activities in threads, unless the definition says ``no_thread_cancel_exception``.
     """
 
     def __init__(
         self,
         *,
-        info: Info,
+        describe: Callable[[], Info],
         converter: PayloadConverter,
         on_heartbeat: Callable[[tuple[Any, ...]], None],
         worker_shutdown: Flag | None = None,
         thread_cancellation: ThreadCancellation | None = None,
     ) -> None:
-        self.info = info
+        self._describe = describe
         self.converter = converter
         self.on_heartbeat = on_heartbeat
         self.cancelled = Flag()
         self.worker_shutdown = worker_shutdown or Flag()
         self.thread_cancellation = thread_cancellation
         self.cancellation_details: ActivityCancellationDetails | None = None
+
+    @cached_property
+    def info(self) -> Info:
+        return self._describe()
 
     @contextmanager
     def activate(self) -> Generator[None]:

@@ -9,13 +9,17 @@ class Flag:
     """Set once, by any thread; waited for by threads and by coroutines of any loop."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._is_set = False
         self._lock = threading.Lock()
+        self._event: threading.Event | None = None
+        """Made for the first thread that waits: most flags are only looked at."""
         self._waiters: set[asyncio.Future[None]] = set()
 
     def set(self) -> None:
         with self._lock:
-            self._event.set()
+            self._is_set = True
+            if self._event is not None:
+                self._event.set()
             waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             # A loop that is closed meanwhile has nobody left to wake.
@@ -23,12 +27,12 @@ class Flag:
                 waiter.get_loop().call_soon_threadsafe(_wake, waiter)
 
     def is_set(self) -> bool:
-        return self._event.is_set()
+        return self._is_set
 
     async def wait(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         with self._lock:
-            if self._event.is_set():
+            if self._is_set:
                 return
             self._waiters.add(waiter)
         try:
@@ -39,7 +43,11 @@ class Flag:
 
     def wait_sync(self, timeout: float | None) -> bool:
         """Block this thread; False when ``timeout`` seconds passed first."""
-        return self._event.wait(timeout)
+        with self._lock:
+            if self._is_set:
+                return True
+            event = self._event = self._event or threading.Event()
+        return event.wait(timeout)
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:

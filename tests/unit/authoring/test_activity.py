@@ -45,7 +45,9 @@ ASKED = ActivityCancellationDetails(cancel_requested=True)
 def context_of(**options: Any) -> ActivityContext:
     options.setdefault("on_heartbeat", lambda details: None)
     return ActivityContext(
-        info=INFO, converter=DataConverter.default().payload_converter, **options
+        describe=lambda: INFO,
+        converter=DataConverter.default().payload_converter,
+        **options,
     )
 
 

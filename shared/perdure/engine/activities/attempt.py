@@ -11,12 +11,16 @@ import contextvars
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
 
-from perdure.authoring.activity_context import ActivityCancellationDetails, ActivityContext
+from perdure.authoring.activity_context import (
+    ActivityCancellationDetails,
+    ActivityContext,
+    Info,
+)
 from perdure.authoring.flags import Flag
 from perdure.authoring.thread_cancellation import ThreadCancellation
 from perdure.core.definitions import ActivityDefinition
@@ -59,18 +63,16 @@ class Surroundings:
 EndKind = Literal["completed", "failed", "canceled", "released", "dropped"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended; ``released`` goes back to the queue, ``dropped`` is no longer ours."""
 
     kind: EndKind
     result: Payload | None = None
     failure: Failure | None = None
-    details: list[Payload] = field(default_factory=list[Payload])
+    details: list[Payload] = []
 
 
-@dataclass(frozen=True, slots=True)
-class _Returned:
+class _Returned(msgspec.Struct, frozen=True):
     value: Any = None
     error: BaseException | None = None
 
@@ -99,6 +101,7 @@ class Attempt:
         self._expired: TimeoutType | None = None
         self._context: ActivityContext | None = None
         self._work: asyncio.Task[_Returned] | None = None
+        self._is_begun = False
         self._over: asyncio.Future[None] = self._loop.create_future()
         """The work is done, or given up."""
         self._grace: asyncio.TimerHandle | None = None
@@ -184,13 +187,20 @@ class Attempt:
             failure = to_failure(error, around.converter)
             return msgspec.structs.replace(failure, non_retryable=True)
         self._context = ActivityContext(
-            info=info_of(whole, around.backend, around.converter, self.held.message),
+            describe=self._description(whole),
             converter=around.converter,
             on_heartbeat=self._on_heartbeat,
             worker_shutdown=around.worker_shutdown,
             thread_cancellation=self._thread_cancellation(),
         )
         return values
+
+    def _description(self, task: ActivityTask) -> Callable[[], Info]:
+        around, message = self._around, self.held.message
+        started_at = around.backend.clock.now()
+        return lambda: info_of(
+            task, around.backend, around.converter, message, started_at=started_at
+        )
 
     async def _whole_task(self) -> ActivityTask:
         """The task with its large payloads."""
@@ -232,9 +242,16 @@ class Attempt:
             self.task, now=self._around.backend.clock.now(), on_expired=self._expire
         )
         name = f"activity {self.task.activity_type} {self.task.run}:{self.task.n}"
-        self._work = self._loop.create_task(body, name=name, context=surroundings)
-        self._work.add_done_callback(self._finish)
-        await self._over
+        self._is_begun = True
+        # Eager: much code needs no turn of the loop at all.
+        self._work = asyncio.Task(
+            body, loop=self._loop, name=name, context=surroundings, eager_start=True
+        )
+        if self._work.done():
+            self._finish()
+        else:
+            self._work.add_done_callback(self._finish)
+            await self._over
         if not self._work.done():
             self.abandoned = True
             _logger.warning(
@@ -358,7 +375,7 @@ class Attempt:
             return False
 
     def _beat(self, details: list[Payload]) -> None:
-        if self._work is None or self._over.done():
+        if not self._is_begun or self._over.done():
             return
         if self._deadlines is not None:
             self._deadlines.beat()

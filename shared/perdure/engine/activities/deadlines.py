@@ -59,13 +59,14 @@ class Deadlines:
         self._on_expired = on_expired
         self._heartbeat = task.heartbeat / SECOND
         started = self._loop.time()
-        self._fixed: list[tuple[float, TimeoutType]] = []
+        self._fixed: tuple[float, TimeoutType] | None = None
         if task.start_to_close:
             ends = started + task.start_to_close / SECOND
-            self._fixed.append((ends, TimeoutType.START_TO_CLOSE))
+            self._fixed = (ends, TimeoutType.START_TO_CLOSE)
         if task.schedule_to_close:
             left = task.scheduled_at + task.schedule_to_close - now
-            self._fixed.append((started + left / SECOND, TimeoutType.SCHEDULE_TO_CLOSE))
+            closes = (started + left / SECOND, TimeoutType.SCHEDULE_TO_CLOSE)
+            self._fixed = min(self._fixed or closes, closes)
         self._last_beat = started
         self._timer: asyncio.TimerHandle | None = None
         self._arm()
@@ -80,10 +81,10 @@ class Deadlines:
             self._timer = None
 
     def _next(self) -> tuple[float, TimeoutType] | None:
-        deadlines = list(self._fixed)
-        if self._heartbeat:
-            deadlines.append((self._last_beat + self._heartbeat, TimeoutType.HEARTBEAT))
-        return min(deadlines, default=None)
+        if not self._heartbeat:
+            return self._fixed
+        silent = (self._last_beat + self._heartbeat, TimeoutType.HEARTBEAT)
+        return min(self._fixed or silent, silent)
 
     def _arm(self) -> None:
         following = self._next()

@@ -22,9 +22,14 @@ def idempotency_key(task: ActivityTask) -> str:
 
 
 def info_of(
-    task: ActivityTask, backend: Backend, converter: PayloadConverter, message: Stored
+    task: ActivityTask,
+    backend: Backend,
+    converter: PayloadConverter,
+    message: Stored,
+    *,
+    started_at: int,
 ) -> Info:
-    """What ``task`` says of itself, beginning now. Its payloads are restored ones."""
+    """What ``task`` says of itself. Its payloads are restored ones."""
     return Info(
         activity_id=task.activity_id,
         activity_type=task.activity_type,
@@ -40,7 +45,7 @@ def info_of(
         ),
         scheduled_time=to_datetime(task.scheduled_at or message.timestamp),
         start_to_close_timeout=to_timedelta(task.start_to_close) if task.start_to_close else None,
-        started_time=to_datetime(backend.clock.now()),
+        started_time=to_datetime(started_at),
         task_queue=task.task_queue,
         task_token=f"{task.run}:{task.n}:{task.attempt}".encode(),
         workflow_id=task.workflow_id,

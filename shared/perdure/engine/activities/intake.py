@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
@@ -38,8 +37,7 @@ class Activities(Protocol):
     def activity_names(self) -> Iterable[str]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttemptReport:
+class AttemptReport(msgspec.Struct, frozen=True, kw_only=True):
     """For metrics: an attempt ended. Times in nanoseconds; ``waited`` is from due to begun."""
 
     activity_type: str
