@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from perdure.core.errors import UnavailableError
+from perdure.core.errors import StoreFullError, UnavailableError
 from perdure.ports.errors import Closed, PortError, StoreFull, Unavailable, UnknownOutcome
 
 DEFAULT_TIMEOUT: Final = 10.0
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
-_SILENT: Final = "the store does not answer (is it running, and reachable from here?)"
+_SILENT: Final = (
+    "the store does not answer (is it running, reachable from here, and its disk not full?)"
+)
 
 
 class Deadline:
@@ -80,8 +82,8 @@ class Deadline:
                 await self.pause(error)
 
 
-def refused(error: PortError) -> UnavailableError:
+def refused(error: PortError) -> StoreFullError:
     """The typed error of a store that has no room."""
-    return UnavailableError(
+    return StoreFullError(
         f"the store is full and takes nothing new: {error}. Free space, then try again."
     )

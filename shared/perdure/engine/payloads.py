@@ -110,6 +110,10 @@ class PayloadStore:
         self._total_limit = total_limit
         self._max_payload = max_payload
 
+    def fits(self, payloads: Sequence[Payload]) -> bool:
+        """Whether :meth:`offload` would leave all of them where they are."""
+        return sum(map(len, payloads)) <= self.inline_limit
+
     async def offload(
         self, payloads: Sequence[Payload], key_prefix: str, *, smallest: int | None = None
     ) -> list[Payload]:

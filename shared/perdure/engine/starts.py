@@ -7,13 +7,19 @@ same way: the request made again, a signal, a sweep. Each step can be repeated w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import msgspec
 
 from perdure.authoring.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from perdure.core.durations import SECOND
-from perdure.core.errors import InvalidInputError, SerializationError, WorkflowAlreadyStartedError
+from perdure.core.errors import (
+    InvalidInputError,
+    SerializationError,
+    StoreFullError,
+    WorkflowAlreadyStartedError,
+)
 from perdure.core.events import (
     WorkflowStarted,
     WorkflowTerminateRequested,
@@ -24,6 +30,7 @@ from perdure.core.events import (
 from perdure.core.ids import run_id_for
 from perdure.core.payloads import Payload
 from perdure.core.state import StateEntry, Status, decode_state, encode_state
+from perdure.engine.admission import Admission
 from perdure.engine.patience import DEFAULT_TIMEOUT, Deadline, refused
 from perdure.engine.payloads import PayloadStore, blob_prefix
 from perdure.engine.waiting import wait_for_state
@@ -48,7 +55,7 @@ _ROOM: Final = 64
 """What the entry's revision may add to the start event."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StartRequest:
     """A wish for a run. ``request_id`` and ``requested_at`` together say which: the same two again
     are the same request. ``requested_at`` is 0 where the id alone identifies it."""
@@ -67,7 +74,7 @@ class StartRequest:
     id_conflict_policy: WorkflowIDConflictPolicy = WorkflowIDConflictPolicy.UNSPECIFIED
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    @property
+    @cached_property
     def run(self) -> str:
         return run_id_for(self.request_id, self.requested_at)
 
@@ -88,20 +95,55 @@ class StartOutcome:
 
 
 async def start(
-    backend: Backend, request: StartRequest, *, timeout: float = DEFAULT_TIMEOUT
+    backend: Backend,
+    request: StartRequest,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    admission: Admission | None = None,
 ) -> StartOutcome:
     """Start the run that ``request`` asks for, or find out what stands in its place.
 
-    Raises WorkflowAlreadyStartedError as the id policies say, InvalidInputError for a request that
-    can never work, UnavailableError when the store cannot be reached within ``timeout`` seconds.
+    ``admission`` is the guard of the door at which the request came. Raises StoreFullError when it
+    or the store refuses, WorkflowAlreadyStartedError as the id policies say, InvalidInputError for a
+    request that can never work, UnavailableError when the store cannot be reached within ``timeout``
+    seconds.
     """
     _check_policies(request)
     deadline = Deadline(timeout, f"start workflow {request.workflow_id!r}")
-    data = encode_state(await _reservation(backend, request, deadline))
+    if admission is None:
+        return await _start(backend, request, deadline)
+    why_not = "" if admission.is_open else await deadline.bound(admission.refusal())
+    if why_not and await _begins_anew(backend, request, deadline):
+        raise StoreFullError(f"workflow {request.workflow_id!r} was not started: {why_not}")
+    try:
+        return await _start(backend, request, deadline)
+    except StoreFullError:
+        admission.met_full()
+        raise
+
+
+async def _begins_anew(backend: Backend, request: StartRequest, deadline: Deadline) -> bool:
+    """Whether the request would begin a run that is not there yet."""
+    found = await deadline.persist(lambda: backend.state.read(request.workflow_id))
+    if found is None:
+        return True
+    entry = decode_state(found[0])
+    if entry.run == request.run:
+        return False
+    if entry.is_open:
+        return request.conflict_policy is WorkflowIDConflictPolicy.TERMINATE_EXISTING
+    if not _may_reuse(request.id_reuse_policy, entry.status):
+        return False
+    archived = await deadline.persist(lambda: backend.archive.get(request.workflow_id, request.run))
+    return archived is None
+
+
+async def _start(backend: Backend, request: StartRequest, deadline: Deadline) -> StartOutcome:
+    entry, event = await _reservation(backend, request, deadline)
+    data = encode_state(entry)
     while True:
         try:
-            revision = await deadline.bound(backend.state.create(request.workflow_id, data))
-            return await _finish_own(backend, request, decode_state(data), revision, deadline)
+            return await deadline.bound(_reserve_and_begin(backend, request, data, event))
         except AlreadyExists:
             outcome = await _meet(backend, request, data, deadline)
         except (Unavailable, UnknownOutcome) as error:
@@ -114,6 +156,16 @@ async def start(
         if outcome is not None:
             return outcome
         await deadline.pause()
+
+
+async def _reserve_and_begin(
+    backend: Backend, request: StartRequest, data: bytes, event: WorkflowStarted
+) -> StartOutcome:
+    """Both steps at once. Whatever happens in between, the entry names the run: see ``_meet``."""
+    revision = await backend.state.create(request.workflow_id, data)
+    address = Address(request.task_queue, request.workflow_id)
+    await _append_start(backend, address, msgspec.structs.replace(event, revision=revision))
+    return StartOutcome(request.run, new=True)
 
 
 async def finish_start(backend: Backend, entry: StateEntry, revision: int) -> None:
@@ -130,6 +182,10 @@ async def finish_start(backend: Backend, entry: StateEntry, revision: int) -> No
     age = backend.clock.now() - entry.started_at
     if age > _DEDUP_WINDOW and await _is_in_log(backend, address, event):
         return
+    await _append_start(backend, address, event)
+
+
+async def _append_start(backend: Backend, address: Address, event: WorkflowStarted) -> None:
     await backend.log.append(address, Lane.EXTERNAL, encode_event(event), dedup=identity(event))
 
 
@@ -235,13 +291,18 @@ def _start_event(data: Payload) -> WorkflowStarted:
     return event
 
 
-async def _reservation(backend: Backend, request: StartRequest, deadline: Deadline) -> StateEntry:
-    prefix = blob_prefix(request.workflow_id, request.run, "start")
+async def _reservation(
+    backend: Backend, request: StartRequest, deadline: Deadline
+) -> tuple[StateEntry, WorkflowStarted]:
+    """The entry that reserves the id, and the event that it holds."""
+    args = list(request.args)
     store = PayloadStore(backend.blobs)
-    try:
-        args = await deadline.persist(lambda: store.offload(request.args, prefix))
-    except SerializationError as error:
-        raise InvalidInputError(f"args: {error}", field="args") from error
+    if not store.fits(args):
+        prefix = blob_prefix(request.workflow_id, request.run, "start")
+        try:
+            args = await deadline.persist(lambda: store.offload(args, prefix))
+        except SerializationError as error:
+            raise InvalidInputError(f"args: {error}", field="args") from error
     event = WorkflowStarted(
         run=request.run,
         workflow_type=request.workflow_type,
@@ -274,7 +335,7 @@ async def _reservation(backend: Backend, request: StartRequest, deadline: Deadli
     size = max(len(data) + _ROOM, len(encode_state(entry)))
     if size > backend.max_message:
         raise _too_large(size, backend.max_message)
-    return entry
+    return entry, event
 
 
 def _check_policies(request: StartRequest) -> None:
