@@ -13,8 +13,6 @@ DAY: Final = 24 * HOUR
 LONGEST: Final = 100 * 365 * DAY
 """The longest duration taken; a longer one would leave the range of stream timestamps."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def nanoseconds(duration: timedelta) -> int:
     """``duration`` in nanoseconds, exactly."""
@@ -46,4 +44,5 @@ def to_timedelta(value: int) -> timedelta:
 
 def to_datetime(instant: int) -> datetime:
     """The aware UTC datetime of nanoseconds since the epoch (microsecond precision)."""
-    return _EPOCH + timedelta(microseconds=instant // 1_000)
+    seconds, rest = divmod(instant, SECOND)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)

@@ -11,7 +11,8 @@ class Announcements(Protocol):
     async def announce(
         self, workflow_type: str, workflow_id: str, data: bytes, *, dedup: str
     ) -> None:
-        """Publish a workflow's start or close for everyone, at least once."""
+        """Publish a workflow's start or close for everyone, at least once. It may be on its way
+        before it is awaited."""
         ...
 
 

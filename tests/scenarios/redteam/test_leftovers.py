@@ -9,11 +9,12 @@ from support.world import world
 
 from perdure import workflow
 from perdure.core.events import WorkflowSignaled, encode_event
-from perdure.core.state import StateEntry, decode_state, encode_state
+from perdure.core.state import decode_state, encode_state
 from perdure.engine.patience import Deadline
 from perdure.engine.starts import StartRequest, _reservation
 from perdure.ports.addresses import Lane
-from perdure.testing.faults import FaultPlan, Refused
+from perdure.testing.fault_plan import FaultPlan
+from perdure.testing.faults import Refused
 from perdure.testing.virtual_time import run
 
 MINUTE = 60 * 10**9
@@ -158,7 +159,7 @@ def test_an_abandoned_start_on_a_used_id_is_finished_by_the_sweep() -> None:
                 request_id="abandoned",
                 requested_at=w.client.clock.now(),
             )
-            entry: StateEntry = await _reservation(w.client, request, Deadline(10, "start"))
+            entry, _ = await _reservation(w.client, request, Deadline(10, "start"))
             found = await w.client.state.read("same")
             assert found is not None
             await w.client.state.update("same", encode_state(entry), revision=found[1])

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from asyncio import Future
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -58,6 +58,10 @@ class Asking:
         self._closing = False
         self.refusals: Counter[int] = Counter()
         """How often the server said no, by its error number, or by its status where it gave none."""
+        self.acknowledged = 0
+        """Publishes with a receipt."""
+        self.in_vain = 0
+        """What nobody answered in time, or only to say that nobody can now."""
 
     @property
     def connected(self) -> bool:
@@ -97,6 +101,7 @@ class Asking:
                 timeout -= error.waited
             else:
                 if ack.error is None:
+                    self.acknowledged += 1
                     return ack
                 self._refused(ack.error)
                 if not _repeats(ack.error):
@@ -105,13 +110,38 @@ class Asking:
         ack = _ack_of(answer)
         if ack.error is not None:
             raise port_error(ack.error, subject)
+        self.acknowledged += 1
         return ack
+
+    def post(self, subject: str, data: bytes, head: bytes) -> Coroutine[Any, Any, None]:
+        """An idempotent :meth:`publish` whose message is on its way already; await it to hear that
+        it is stored. While the connection is away it begins when awaited."""
+        self._check(subject, head, data)
+        if not self._ready.is_set() or not self._client.is_connected or self._client.congested:
+            return self._posted(None, subject, head, data)
+        answer = self._mux.ask(self._client, subject, head, data, _TRY)
+        return self._posted(answer, subject, head, data)
+
+    async def _posted(
+        self, answer: Future[Message] | None, subject: str, head: bytes, data: bytes
+    ) -> None:
+        if answer is not None:
+            try:
+                ack = _ack_of(await answer)
+            except (Lost, Denied):
+                await self.publish(subject, data, head, idempotent=True)
+                return
+            if ack.error is None:
+                return
+            if not _repeats(ack.error):
+                raise port_error(ack.error, subject)
+        await self.publish(subject, data, head, idempotent=True)
 
     def send(
         self, subject: str, data: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
     ) -> None:
         """Publish without waiting for anything; at most once. While the server is away a few
-        megabytes are held back; more raise Unavailable."""
+        megabytes are held back, and some more while it is slow; what is beyond raises Unavailable."""
         head = encode_headers(headers) if headers else b""
         self._check(subject, head, data)
         if reply:
@@ -123,6 +153,10 @@ class Asking:
         client = self._client
         if not client.is_connected and (client.is_closed or client.congested):
             raise Unavailable(f"no connection to NATS at {self.options.addresses}")
+        if client.overrun:
+            raise Unavailable(
+                f"NATS at {self.options.addresses} does not read: {client.waiting} bytes wait"
+            )
         client.push(line)
 
     async def request(self, subject: str, data: bytes, *, timeout: float = 5.0) -> Message:
@@ -192,7 +226,22 @@ class Asking:
                     f"no connection to NATS at {self.options.addresses} within {timeout:.3g} s"
                 ) from None
         if self._client.congested:
-            await self._client.relieve()
+            await self._until_relieved(timeout)
+
+    async def _until_relieved(self, timeout: float) -> None:
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout
+        # Whoever went on first may have filled the buffer again.
+        while self._client.congested:
+            left = deadline - now()
+            if left <= 0:
+                raise Unavailable(
+                    f"NATS at {self.options.addresses} does not read: {self._client.waiting} bytes "
+                    f"wait to be sent, for {timeout:.3g} s"
+                )
+            await self._client.relieve(left)
+            if not self.connected:
+                return
 
     async def _insist(
         self,
@@ -229,7 +278,10 @@ class Asking:
             error = _error_of(answer)
             if error is not None:
                 self._refused(error)
-            if error is None or not _repeats(error) or now() + pause >= deadline:
+            if error is None or not _repeats(error):
+                return answer
+            if now() + pause >= deadline:
+                self.in_vain += 1
                 return answer
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -245,6 +297,7 @@ class Asking:
             return Unavailable(
                 f"{what}: NATS forbids this user to publish there; allow it in its permissions"
             )
+        self.in_vain += 1
         kind = UnknownOutcome if writes else Unavailable
         closing = ", the link is closing" if self._closing else ""
         return kind(f"{what}: {error} (NATS at {self.options.addresses}{closing})")

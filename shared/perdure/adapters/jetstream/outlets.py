@@ -1,17 +1,15 @@
 """What leaves the engine: announcements, dead letters, and answers to whoever asked for one."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from typing import Any
 
 from perdure.adapters.jetstream.dedup import identified
-from perdure.adapters.jetstream.errors import err_code_of
+from perdure.adapters.jetstream.errors import NO_SUCH_SEQUENCE, err_code_of
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.paging import each
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.ports.addresses import Stored
 from perdure.ports.errors import PortError
-
-_NO_SUCH_SEQUENCE: Final = frozenset((10037, 10043, 10057))
 
 
 class ReplyRefused(PortError):
@@ -25,11 +23,11 @@ class JetStreamAnnouncements:
         self._link = link
         self._subjects = subjects
 
-    async def announce(
+    def announce(
         self, workflow_type: str, workflow_id: str, data: bytes, *, dedup: str
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         subject = self._subjects.event(workflow_type, workflow_id)
-        await self._link.publish(subject, data, identified(subject, dedup), idempotent=True)
+        return self._link.post(subject, data, identified(subject, dedup))
 
 
 class JetStreamDeadLetters:
@@ -54,7 +52,7 @@ class JetStreamDeadLetters:
         try:
             await self._link.api(f"STREAM.MSG.DELETE.{stream}", {"seq": seq, "no_erase": True})
         except PortError as error:
-            if err_code_of(error) not in _NO_SUCH_SEQUENCE:
+            if err_code_of(error) not in NO_SUCH_SEQUENCE:
                 raise
 
 

@@ -9,13 +9,23 @@ from perdure.core.durations import SECOND
 from perdure.core.events import WorkflowStarted, WorkflowTerminateRequested
 from perdure.core.state import decode_state
 from perdure.engine.history import RunHistory, Turn, readable
-from perdure.engine.scheduler import blocking, closing, marks
+from perdure.engine.scheduler import blocking, marks
 from perdure.engine.scheduler.desk import Desk
 from perdure.engine.scheduler.effects import perform
-from perdure.engine.scheduler.leftovers import is_open_here, let_go
+from perdure.engine.scheduler.leftovers import dismiss, is_open_here
 from perdure.engine.scheduler.live import Item, LiveRun
-from perdure.engine.scheduler.opening import Ended, Opened, fresh, open_run, state_of, unstarted
+from perdure.engine.scheduler.opening import (
+    Ended,
+    Opened,
+    check_strikes,
+    fresh,
+    open_run,
+    state_of,
+    unstarted,
+)
 from perdure.engine.scheduler.pending import outcomes
+from perdure.engine.scheduler.strikes import is_released
+from perdure.engine.scheduler.turns import announce_start
 from perdure.engine.starts import finish_start
 from perdure.ports.addresses import Lane
 
@@ -73,6 +83,8 @@ async def bring_in(desk: Desk) -> None:
 async def _begin_unstarted(desk: Desk) -> None:
     first = await unstarted(desk.context, desk.address)
     if first:
+        entry = await state_of(desk.context, desk.address)
+        await check_strikes(desk.context, entry, entry.run if entry is not None else "")
         live = await fresh(desk.context, desk.address, first[0], after=desk.tip)
         await marks.lift(desk.context, desk.address, live)
         desk.first = await unstarted(desk.context, desk.address)
@@ -95,8 +107,8 @@ async def _begin_fresh(desk: Desk, item: Item) -> bool:
 
 async def _redispatch(desk: Desk, live: LiveRun, turn: Turn) -> None:
     """Whoever loads a run repeats the newest record's effects, but for what has an outcome."""
-    if turn.record.k == 0:
-        await closing.announce_start(desk.context, desk.address, live)
+    if live.has_one_turn:
+        await announce_start(desk, live)
     ended = outcomes(desk, live)
     await perform(
         desk.context,
@@ -145,11 +157,11 @@ async def _without_run(desk: Desk, items: list[Item]) -> Begun:
     for item in items:
         event = item.event
         if item.seq in desk.held and isinstance(event, WorkflowStarted) and event.run == expected:
+            await check_strikes(desk.context, entry, expected)
             desk.live = await fresh(desk.context, desk.address, item, after=desk.tip)
             return Begun.READY
     if entry is None or found is None or not is_open_here(entry, desk.address):
-        await let_go(desk.context, desk.address, [item.seq for item in items])
-        desk.ack(items)
+        await dismiss(desk, items)
         return Begun.AGAIN
     if entry.blocked_build:
         # Its start was acknowledged by a build that has no code for it.
@@ -166,14 +178,16 @@ async def go_on_blocked(desk: Desk, items: list[Item]) -> None:
     """A blocked run goes on taking events; only a termination, or another run, moves the id."""
     entry = await state_of(desk.context, desk.address)
     if entry is None or not is_open_here(entry, desk.address):
-        await let_go(desk.context, desk.address, [item.seq for item in items])
-        desk.ack(items)
+        await dismiss(desk, items)
         return
     if entry.run != desk.blocked_run:
         desk.blocked, desk.must_load = "", True
         return
     if not entry.blocked:
         _leave_to_others(desk)
+        return
+    if is_released(entry, desk.blocked, desk.context.options.build):
+        desk.blocked, desk.must_load = "", True
         return
     for item in items:
         event = item.event

@@ -7,7 +7,7 @@ effect of the close is proven, and the end is reported from STATE alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import msgspec
@@ -34,8 +34,8 @@ from perdure.core.state import StateEntry, Status, decode_state, encode_state
 from perdure.engine.history import Turn, encode_archive, readable
 from perdure.engine.payloads import INLINE_LIMIT, blob_prefix
 from perdure.engine.scheduler.context import Context
-from perdure.engine.scheduler.effects import take_back, together
-from perdure.engine.scheduler.live import LATE_RANK, Item, LiveRun, is_forged
+from perdure.engine.scheduler.effects import in_turn, take_back
+from perdure.engine.scheduler.live import LATE_RANK, Item, is_forged
 from perdure.ports.addresses import Address, Lane
 from perdure.ports.errors import AlreadyExists, Conflict
 
@@ -105,7 +105,8 @@ async def end(
     revision: int = 0,
 ) -> None:
     """Perform the effects of the close; repeatable, and in no need of the workflow's code. Returns
-    when STATE says closed. ``revision`` is STATE's, where it is known."""
+    when STATE says closed. ``turns`` are those before ``closing``, ``revision`` is STATE's, where it
+    is known."""
     close = closing.record.close
     assert close is not None
     record_seq = closing.stored.seq
@@ -121,13 +122,10 @@ async def end(
         if isinstance(command, ScheduleActivity)
     }
     taken_back = _taken_back(closing.record.commands)
-    await together(
-        [
-            take_back(context, address, started.run, taken_back, queues=queues),
-            _archive(context, address, started.run, [*turns, closing]),
-            _announce(context, address, entry),
-        ]
-    )
+    announced = _announcements(context, address, entry, is_first=not turns)
+    retracted = take_back(context, address, started.run, taken_back, queues=queues)
+    archived = _archive(context, address, started.run, [*turns, closing])
+    await in_turn([retracted, archived, *announced])
     await write_forward(context, entry, revision=revision, ttl=context.options.retention)
     context.purger.later(address, record_seq)
     context.observer.closed(entry.workflow_type, entry.status.value)
@@ -204,10 +202,14 @@ async def write_forward(context: Context, entry: StateEntry, *, revision: int, t
         current, revision = decode_state(found[0]), found[1]
         if current.run != entry.run or not current.is_open or current.k > entry.k:
             return revision
-        if entry.is_open and current.blocked_build:
+        if entry.is_open and (current.blocked_build or current.strikes):
             # A build that cannot go on acknowledges events by this mark: only a record ends it.
-            blocked, build = current.blocked, current.blocked_build
-            marked = msgspec.structs.replace(entry, blocked=blocked, blocked_build=build)
+            marked = msgspec.structs.replace(
+                entry,
+                blocked=current.blocked,
+                blocked_build=current.blocked_build,
+                strikes=current.strikes,
+            )
             data = await _state_bytes(context, marked)
 
 
@@ -228,7 +230,28 @@ async def _archive(context: Context, address: Address, run: str, turns: list[Tur
     await context.backend.archive.put(address.workflow_id, run, data)
 
 
-async def _announce(context: Context, address: Address, entry: StateEntry) -> None:
+def _announcements(
+    context: Context, address: Address, entry: StateEntry, *, is_first: bool
+) -> list[Coroutine[Any, Any, None]]:
+    announced: list[Coroutine[Any, Any, None]] = []
+    if is_first:
+        # No record before the close told of the start.
+        announced.append(
+            announce_start(
+                context,
+                address,
+                run=entry.run,
+                workflow_type=entry.workflow_type,
+                started_at=entry.started_at,
+            )
+        )
+    announced.append(_announce_close(context, address, entry))
+    return announced
+
+
+def _announce_close(
+    context: Context, address: Address, entry: StateEntry
+) -> Coroutine[Any, Any, None]:
     body: dict[str, Any] = {
         "event": "closed",
         "id": entry.workflow_id,
@@ -243,25 +266,24 @@ async def _announce(context: Context, address: Address, entry: StateEntry) -> No
     if entry.failure is not None:
         failure = entry.failure
         body["failure"] = {"message": failure.message, "kind": failure.kind, "type": failure.type}
-    await context.backend.announcements.announce(
+    return context.backend.announcements.announce(
         entry.workflow_type, entry.workflow_id, _encoder.encode(body), dedup=f"{entry.run}:closed"
     )
 
 
-async def announce_start(context: Context, address: Address, live: LiveRun) -> None:
+def announce_start(
+    context: Context, address: Address, *, run: str, workflow_type: str, started_at: int
+) -> Coroutine[Any, Any, None]:
     """Tell everyone that a run began."""
     body = {
         "event": "started",
         "id": address.workflow_id,
-        "run_id": live.run,
-        "type": live.started.workflow_type,
+        "run_id": run,
+        "type": workflow_type,
         "task_queue": address.queue,
         "status": Status.RUNNING.value,
-        "started_at": to_datetime(live.started_at).isoformat(),
+        "started_at": to_datetime(started_at).isoformat(),
     }
-    await context.backend.announcements.announce(
-        live.started.workflow_type,
-        address.workflow_id,
-        _encoder.encode(body),
-        dedup=f"{live.run}:started",
+    return context.backend.announcements.announce(
+        workflow_type, address.workflow_id, _encoder.encode(body), dedup=f"{run}:started"
     )

@@ -15,6 +15,7 @@ from perdure.engine.payloads import PayloadStore
 from perdure.engine.scheduler.observing import Observer
 from perdure.engine.scheduler.purging import Purger
 from perdure.engine.scheduler.short_timers import ShortTimers
+from perdure.engine.scheduler.watch import TurnWatch
 from perdure.ports.backend import Backend
 from perdure.ports.errors import StoreFull
 
@@ -64,6 +65,9 @@ class Context:
     short_timers: ShortTimers
     purger: Purger
     observer: Observer = field(default_factory=Observer)
+    watch: TurnWatch | None = None
+    refused: frozenset[str] = frozenset()
+    """Closed runs whose code cost too many processes: their queries are not answered."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
     sweep: asyncio.Event = field(default_factory=asyncio.Event)
     """Wakes the sweeper."""
@@ -79,6 +83,10 @@ class Context:
     def met(self, error: BaseException) -> None:
         """The store said no; somebody will try again."""
         self.observer.failed(error)
+        self.notice(error)
+
+    def notice(self, error: BaseException) -> None:
+        """Whatever the store refused for want of room, timers may be stuck by the same."""
         if isinstance(error, StoreFull):
             self.was_full.set()
             self.sweep.set()
@@ -93,4 +101,5 @@ class Context:
         self.tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None:
+            self.notice(error)
             logger.warning("%s failed: %r", task.get_name(), error)

@@ -46,9 +46,11 @@ class Desk:
         if delivery is not None:
             delivery.ack()
 
-    def is_applied(self, seq: int) -> bool:
-        """Whether the run in memory has applied it, without a record yet."""
-        return self.live is not None and any(item.seq == seq for item in self.live.unrecorded)
+    def hand_back(self, seq: int, delay: int) -> None:
+        """Have it offered again after ``delay``, here or elsewhere."""
+        delivery = self.held.pop(seq, None)
+        if delivery is not None:
+            delivery.nak(delay)
 
     def drop(self) -> None:
         """Forget the run in memory; the log has it."""

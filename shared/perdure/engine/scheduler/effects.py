@@ -130,16 +130,28 @@ async def together(outlets: list[Coroutine[Any, Any, None]]) -> None:
     # Eager: what each of them sends is on its way before the next one begins, without a detour
     # through the loop.
     tasks = [asyncio.Task(outlet, loop=loop, eager_start=True) for outlet in others]
-    failed: Exception | None = None
     try:
-        for outlet in (last, *tasks):
+        await in_turn([last, *tasks])
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def in_turn(outlets: Sequence[Coroutine[Any, Any, None] | asyncio.Task[None]]) -> None:
+    """One after the other, for what is on its way already; an error only after every one has
+    ended."""
+    failed: Exception | None = None
+    rest = iter(outlets)
+    try:
+        for outlet in rest:
             try:
                 await outlet
             except Exception as error:  # noqa: BLE001 - raised when all have ended
                 failed = failed or error
     finally:
-        for task in tasks:
-            task.cancel()
+        for outlet in rest:
+            if not isinstance(outlet, asyncio.Task):
+                outlet.close()
     if failed is not None:
         raise failed
 

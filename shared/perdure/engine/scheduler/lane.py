@@ -19,7 +19,7 @@ from perdure.engine.scheduler.beginning import Begun, begin, bring_in, go_on_blo
 from perdure.engine.scheduler.context import Context, logger
 from perdure.engine.scheduler.desk import Desk
 from perdure.engine.scheduler.effects import dead_letter_garbage
-from perdure.engine.scheduler.leftovers import purge_leftover
+from perdure.engine.scheduler.leftovers import keep_young, purge_leftover
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.engine.scheduler.opening import Blocked
 from perdure.engine.scheduler.pending import collect, has_pending, is_of_another_run
@@ -37,7 +37,9 @@ class WorkflowLane:
     """Takes deliveries of one workflow id and sees them through. ``on_rest`` is called when there is
     nothing left to do."""
 
-    def __init__(self, context: Context, address: Address, *, on_rest: Callable[[], None]) -> None:
+    def __init__(
+        self, context: Context, address: Address, *, on_rest: Callable[[Address], None]
+    ) -> None:
         self._desk = Desk(context, address)
         self._context = context
         self._on_rest = on_rest
@@ -63,9 +65,17 @@ class WorkflowLane:
     def is_idle(self) -> bool:
         return self._task is None and not self._desk.held and not self._wanted
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is lost when the lane is forgotten: its id has no run, or none here."""
+        return self.live is None and not self.blocked and self.is_idle
+
     def offer(self, delivery: Delivery) -> None:
         self._desk.held[delivery.message.seq] = delivery
-        self._parked = False
+        if self._parked:
+            # With its timer: while one stands, no other is set.
+            self._parked = False
+            self._forget_timer()
         self._wake()
 
     def extend_leases(self) -> None:
@@ -133,9 +143,7 @@ class WorkflowLane:
 
     def drop(self) -> None:
         """Forget the run in memory; the log has it."""
-        if self._wake_at is not None:
-            self._wake_at.cancel()
-            self._wake_at = None
+        self._forget_timer()
         self._parked = False
         self._desk.drop()
 
@@ -163,7 +171,7 @@ class WorkflowLane:
         if not self._stopped and self._has_work():
             self._wake()
         else:
-            self._on_rest()
+            self._on_rest(self._desk.address)
 
     def _has_work(self) -> bool:
         return not self._parked and has_pending(self._desk)
@@ -209,6 +217,9 @@ class WorkflowLane:
             tip = await self._context.backend.log.tip(self._desk.address)
             if (0 if tip is None else tip.seq) != live.tip:
                 raise Conflict(f"workflow {self._id!r} went on elsewhere")
+            known = keep_young(self._desk, strange)
+            young = [item for item in strange if item not in known]
+            items = [item for item in items if item not in young]
         done = [
             item
             for item in items
@@ -280,9 +291,13 @@ class WorkflowLane:
             self._wake()
 
         self._parked = True
+        self._forget_timer()
+        self._wake_at = asyncio.get_running_loop().call_later(delay, unpark)
+
+    def _forget_timer(self) -> None:
         if self._wake_at is not None:
             self._wake_at.cancel()
-        self._wake_at = asyncio.get_running_loop().call_later(delay, unpark)
+            self._wake_at = None
 
     def _notify(self) -> None:
         if self._changed is not None:

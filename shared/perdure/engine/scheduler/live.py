@@ -14,8 +14,9 @@ from perdure.ports.log import Delivery
 
 _FROM_OUTSIDE = (*OUTSIDE, WorkflowStarted)
 
-KEEP_TURNS = 256
-"""Turns kept for the archive; a longer history is read again at its close."""
+KEEP_BYTES = 16 * 1024
+"""So much of a run's history is kept for the archive, since thousands of runs wait in memory; a
+longer one is read again at its close."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +64,9 @@ class LiveRun:
     unrecorded: list[Item] = field(default_factory=list[Item])
     commands: list[Command] = field(default_factory=list[Command])
     turns: list[Turn] | None = field(default_factory=list[Turn])
+    """All of them, or None once they are too much to keep. One alone is always kept."""
+    kept: int = 0
+    """Bytes of ``turns``."""
     joined: bool = False
     """The next record applies outsiders' events as one step."""
     cut: int = 0
@@ -76,6 +80,16 @@ class LiveRun:
     since: float = 0.0
     """When a fresh run came into memory, in loop time."""
 
+    @property
+    def has_one_turn(self) -> bool:
+        """Whether its newest record, void ones apart, is its first: the one that tells of its start."""
+        return self.turns is not None and len(self.turns) == 1
+
+    @property
+    def applied(self) -> set[int]:
+        """What is applied without a record yet."""
+        return {item.seq for item in self.unrecorded}
+
     def committed(self, turn: Turn) -> None:
         """The next record went in as ``turn``."""
         seq = turn.stored.seq
@@ -86,16 +100,22 @@ class LiveRun:
         self.unrecorded = []
         self.commands = []
         self.joined = False
-        if self.turns is not None:
-            self.turns.append(turn)
-            if len(self.turns) > KEEP_TURNS:
-                self.turns = None
+        self.keep(turn)
+
+    def keep(self, turn: Turn) -> None:
+        """Keep a turn for the archive, while they are few."""
+        if self.turns is None:
+            return
+        self.kept += turn.size
+        self.turns.append(turn)
+        if self.kept > KEEP_BYTES and len(self.turns) > 1:
+            self.turns = None
 
 
 def from_history(history: RunHistory, instance: Instance, started: WorkflowStarted) -> LiveRun:
     """The run that ``instance`` is after replaying ``history.turns``."""
     first = history.started
-    return LiveRun(
+    live = LiveRun(
         instance=instance,
         run=history.run,
         started=started,
@@ -104,9 +124,11 @@ def from_history(history: RunHistory, instance: Instance, started: WorkflowStart
         k=history.k + 1,
         trail=history.trail,
         named=set(history.named),
-        turns=list(history.turns) if len(history.turns) <= KEEP_TURNS else None,
         cut=history.cut,
         after=history.all_turns[0].record.after,
         start_seq=first.seq,
         revision=started.revision,
     )
+    for turn in history.turns:
+        live.keep(turn)
+    return live

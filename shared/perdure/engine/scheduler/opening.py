@@ -13,7 +13,7 @@ from perdure.core.records import NewerRecord
 from perdure.core.state import StateEntry, decode_state
 from perdure.engine.history import RunHistory, Turn, load_history, readable
 from perdure.engine.payloads import may_hold_ref
-from perdure.engine.scheduler import marks
+from perdure.engine.scheduler import marks, strikes
 from perdure.engine.scheduler.closing import late_events
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.live import (
@@ -26,7 +26,11 @@ from perdure.engine.scheduler.live import (
     from_history,
     is_forged,
 )
+from perdure.engine.scheduler.watch import WatchedInstance
 from perdure.ports.addresses import Address, Lane
+
+_SUSPECT = 1.0
+"""Seconds that a run waits for each strike that it has."""
 
 
 class Blocked(Exception):
@@ -67,7 +71,8 @@ async def new_instance(
             f"no scheduler of queue {address.queue!r} knows workflow type "
             f"{started.workflow_type!r}{hint}"
         )
-    return Instance(
+    kind = Instance if context.watch is None else WatchedInstance
+    instance = kind(
         definition,
         started,
         timestamp,
@@ -76,6 +81,9 @@ async def new_instance(
         namespace=context.backend.namespace,
         converter=context.converter,
     )
+    if isinstance(instance, WatchedInstance) and context.watch is not None:
+        instance.watch, instance.workflow_id = context.watch, address.workflow_id
+    return instance
 
 
 async def fresh(context: Context, address: Address, item: Item, *, after: int) -> LiveRun:
@@ -112,6 +120,7 @@ async def open_run(context: Context, address: Address) -> Opened | Ended | None:
         first = await void_by(context, address, history)
         if not first:
             return Ended(history)
+    await check_strikes(context, entry, history.run)
     live = await _replayed(context, address, history)
     live.joined = bool(first)
     last = history.turns[-1] if history.turns else None
@@ -124,6 +133,17 @@ async def open_run(context: Context, address: Address) -> Opened | Ended | None:
         if not first:
             await marks.forget(context, address, live)
     return Opened(live, first, redispatch)
+
+
+async def check_strikes(context: Context, entry: StateEntry | None, run: str) -> None:
+    """Raises Blocked when the code of ``run`` has cost this build too many processes; one that cost
+    it some waits until others had their turns, in case it does so again."""
+    if entry is None or not (count := strikes.strikes_of(entry, run, context.options.build)):
+        return
+    if count >= strikes.LIMIT:
+        raise Blocked(strikes.quarantine_reason(entry))
+    if context.backend.clock.now() - entry.strikes[-1].at < strikes.FADES:
+        await asyncio.sleep(count * _SUSPECT)
 
 
 async def state_of(context: Context, address: Address) -> StateEntry | None:

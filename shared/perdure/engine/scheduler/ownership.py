@@ -57,6 +57,7 @@ class Ownership:
                 await self.adjust()
             except PortError as error:
                 # Unheard of is not dead: what it serves it goes on serving.
+                self._context.notice(error)
                 logger.warning("membership is not updated: %s", error)
 
     async def leave(self) -> None:
@@ -77,9 +78,14 @@ class Ownership:
         for partition in sorted(self.owned - mine):
             self.owned.discard(partition)
             await self._give_up(partition)
-        for partition in sorted(mine - self.owned):
-            await self._take(partition)
-            self.owned.add(partition)
+        taken = [self._take_over(partition) for partition in sorted(mine - self.owned)]
+        for result in await asyncio.gather(*taken, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _take_over(self, partition: int) -> None:
+        await self._take(partition)
+        self.owned.add(partition)
 
     async def _beat(self) -> None:
         options = self._context.options

@@ -36,17 +36,20 @@ def has_pending(desk: Desk) -> bool:
         return bool(desk.held)
     if desk.first or (desk.flush and live.unrecorded):
         return True
-    return len(desk.held) > len(live.unrecorded) and any(
-        not desk.is_applied(seq) for seq in desk.held
-    )
+    if len(desk.held) <= len(live.unrecorded):
+        return False
+    applied = live.applied
+    return any(seq not in applied for seq in desk.held)
 
 
 def collect(desk: Desk) -> list[Item]:
     """Everything not applied yet, in order. Raises Blocked for a newer build's event."""
     items = list(desk.first)
     known = {item.seq for item in items}
+    if desk.live is not None:
+        known |= desk.live.applied
     for seq, delivery in desk.held.items():
-        if seq not in known and not desk.is_applied(seq):
+        if seq not in known:
             items.append(_item(delivery, strict=not desk.blocked))
     if len(items) > 1:
         items.sort(key=lambda item: (item.rank, 0 if item.rank == COMPLETING_RANK else item.seq))

@@ -167,6 +167,11 @@ class Clerk:
             raise WorkflowQueryFailedError(
                 f"workflow {address.workflow_id!r} has no history any more to answer a query from"
             )
+        if history.run in self._context.refused:
+            raise WorkflowQueryFailedError(
+                f"queries of workflow {address.workflow_id!r} are not answered: its code never "
+                "returned, or ended its process, again and again"
+            )
         history.turns, history.closing = history.all_turns, None
         live = await replayed(self._context, address, history, history.started.event)
         return live.instance

@@ -40,6 +40,7 @@ async def all_opened(openings: Sequence[Awaitable[Subscription]]) -> list[Subscr
 class Scheduler:
     """Runs the workflows of one task queue; several share its partitions.
 
+    ``reclaim``: it comes in the place of one of the same identity that is known to be dead.
     ``async with`` starts it and, on the way out, stops it gracefully: turns under way end, the rest
     is handed over.
     """
@@ -53,6 +54,8 @@ class Scheduler:
         options: SchedulerOptions | None = None,
         observer: Observer | None = None,
         watch: TurnWatch | None = None,
+        reclaim: bool = False,
+        refused: frozenset[str] = frozenset(),
     ) -> None:
         options = options or SchedulerOptions()
         self.context = Context(
@@ -65,7 +68,9 @@ class Scheduler:
             purger=Purger(backend.log, grace=options.purge_grace),
             observer=observer or Observer(),
             watch=watch,
+            refused=refused,
         )
+        self._reclaim = reclaim
         self._lanes: OrderedDict[Address, WorkflowLane] = OrderedDict()
         self._subscriptions: dict[int, list[Subscription]] = {}
         self._clerk = Clerk(self.context, self.lane_of)
@@ -85,6 +90,7 @@ class Scheduler:
 
     async def __aenter__(self) -> Self:
         await self._ownership.join()
+        self._reclaim = False
         loop = asyncio.get_running_loop()
         for work in (
             self._ownership.run(),
@@ -120,7 +126,7 @@ class Scheduler:
     def lane_of(self, address: Address) -> WorkflowLane:
         lane = self._lanes.get(address)
         if lane is None:
-            lane = self._lanes[address] = WorkflowLane(self.context, address, on_rest=self._evict)
+            lane = self._lanes[address] = WorkflowLane(self.context, address, on_rest=self._rest)
         else:
             self._lanes.move_to_end(address)
         return lane
@@ -136,6 +142,12 @@ class Scheduler:
     def _on_delivery(self, delivery: Delivery) -> None:
         self.context.backend.clock.observe(delivery.message.timestamp)
         self.lane_of(delivery.address).offer(delivery)
+
+    def _rest(self, address: Address) -> None:
+        lane = self._lanes.get(address)
+        if lane is not None and lane.is_empty:
+            del self._lanes[address]
+        self._evict()
 
     def _evict(self) -> None:
         """Drop the runs that were idle for longest; those at work stay whatever the limit."""
@@ -166,7 +178,11 @@ class Scheduler:
         ]
         opened = self._subscriptions[partition] = await all_opened(answers)
         inbox = backend.inbox.open(
-            options.task_queue, partition, self._on_delivery, credit=options.credit
+            options.task_queue,
+            partition,
+            self._on_delivery,
+            credit=options.credit,
+            reclaim=self._reclaim,
         )
         try:
             opened.append(await inbox)

@@ -2,6 +2,9 @@
 
 Firing is an append that disarms the store's own timer in the same step, so exactly one of the two
 appends; where a replicated store lets both through, the core drops the second.
+
+Whoever is asked to watch a timer that it has fired was ahead of the store's clock, and would fire it
+early again and again: such a timer is the store's own.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from perdure.ports.clock import Clock
 from perdure.ports.errors import PortError
 from perdure.ports.timers import Timers
 
+_REMEMBERED = 4_096
+
 
 class ShortTimers:
     """Fires armed timers at their due time while this process lives; the store does otherwise."""
@@ -23,8 +28,12 @@ class ShortTimers:
         self._clock = clock
         self._waiting: dict[TimerKey, asyncio.TimerHandle] = {}
         self._firing: set[asyncio.Task[None]] = set()
+        self._fired: dict[TimerKey, None] = {}
+        """The newest ones. A dict for want of an ordered set."""
 
     def watch(self, key: TimerKey, due: int, fired: bytes, *, armed: int) -> None:
+        if key in self._fired:
+            return
         loop = asyncio.get_running_loop()
         delay = max(0, due - self._clock.now()) / SECOND
         self._waiting[key] = loop.call_later(delay, self._due, key, due, fired, armed)
@@ -47,6 +56,9 @@ class ShortTimers:
             self.watch(key, due, fired, armed=armed)
             return
         self._waiting.pop(key, None)
+        self._fired[key] = None
+        if len(self._fired) > _REMEMBERED:
+            del self._fired[next(iter(self._fired))]
         task = asyncio.get_running_loop().create_task(self._fire(key, fired, armed))
         self._firing.add(task)
         task.add_done_callback(self._firing.discard)

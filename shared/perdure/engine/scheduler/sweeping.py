@@ -89,7 +89,8 @@ class Sweeper:
                 continue
             if not entry.is_open:
                 await self._purge_leftover(address, entry)
-            elif entry.blocked:
+            elif entry.blocked or entry.blocked_build:
+                # With the word taken away as well: what lies in the log is offered to nobody.
                 await self._lane_of(address).bring_in(anew=True)
             elif self._is_unfinished(entry) and not await self._has_begun(address, entry.run):
                 await finish_start(backend, entry, revision)

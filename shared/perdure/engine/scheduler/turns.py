@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 import msgspec
 
 from perdure.core.commands import RejectSignal
-from perdure.core.events import OUTSIDE, Event, WorkflowSignaled
+from perdure.core.events import OUTSIDE, Event, WorkflowSignaled, WorkflowStarted
 from perdure.core.records import JOINED, Record, encode_record
 from perdure.core.state import StateEntry
 from perdure.engine.history import HistoryGone, Turn, load_history
@@ -19,9 +20,9 @@ from perdure.engine.scheduler.context import logger
 from perdure.engine.scheduler.desk import Desk
 from perdure.engine.scheduler.effects import (
     dead_letter_garbage,
+    in_turn,
     is_garbage,
     perform,
-    together,
 )
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.ports.addresses import Stored
@@ -45,6 +46,9 @@ async def apply(desk: Desk, live: LiveRun, items: Iterable[Item]) -> None:
         live.unrecorded += outside
     for item in todo:
         if live.instance.close is not None:
+            if isinstance(item.event, WorkflowStarted):
+                # Terminated by what made its first record void: a history has its start.
+                live.unrecorded.append(item)
             return
         event = item.event
         if event is not None:
@@ -163,11 +167,11 @@ async def _effects(desk: Desk, live: LiveRun, turn: Turn, items: list[Item]) -> 
                 record_seq=turn.stored.seq,
                 again=again,
             )
-            if turn.record.k:
+            if not live.has_one_turn:
                 await performed
             else:
-                announced = closing.announce_start(desk.context, desk.address, live)
-                await together([announced, performed])
+                announced = announce_start(desk, live)
+                await in_turn([performed, announced])
                 _mark_soon(desk, live)
             return
         except PortError as error:
@@ -217,6 +221,17 @@ async def _all_turns(desk: Desk, live: LiveRun) -> list[Turn]:
     if history is None:
         raise HistoryGone
     return history.all_turns
+
+
+def announce_start(desk: Desk, live: LiveRun) -> Coroutine[Any, Any, None]:
+    """Tell everyone that the run in memory began."""
+    return closing.announce_start(
+        desk.context,
+        desk.address,
+        run=live.run,
+        workflow_type=live.started.workflow_type,
+        started_at=live.started_at,
+    )
 
 
 def _mark_soon(desk: Desk, live: LiveRun) -> None:
