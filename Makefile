@@ -5,6 +5,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
+# make simulate SEEDS=2000 FIRST=0, SEED=123 for one of them with its trace, LEVEL=3 for bad weather,
+# MUTANTS=1 to see every mutant found.
+SIMULATE = $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)) \
+	$(if $(LEVEL),--level $(LEVEL)) $(if $(MUTANTS),--mutants)
+
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools/bin
@@ -14,6 +19,9 @@ export PATH := $(CURDIR)/$(BIN):$(CURDIR)/$(TOOLS):$(PATH)
 
 # Most tests wait for processes, so more of them run than there are cores; a file stays together.
 PARALLEL ?= -n 4 --dist loadfile
+
+# The whole run: what needs the machine for itself goes first, alone.
+ALL = PERDURE_TEST_ALL=1 PYTHONPATH=scripts $(BIN)/pytest -p check_skips --session-timeout=1500
 
 # More arguments for pytest (test, test-all) or for the command (demo, dev, bench, simulate).
 ARGS ?=
@@ -45,7 +53,10 @@ test: $(TESTABLE) ## Run the tests that fit into ten minutes
 test-all: $(TESTABLE) ## Run every test; a skip that tests/allowed_skips.txt doesn't list fails
 	@scripts/install_nats_cli.sh
 	@scripts/install_old_nats_server.sh
-	@PERDURE_TEST_ALL=1 PYTHONPATH=scripts $(BIN)/pytest $(PARALLEL) -p check_skips --session-timeout=2700 $(ARGS)
+	@failed=0; \
+	$(ALL) -m cluster $(ARGS) || failed=$$?; \
+	$(ALL) -m "not cluster" $(PARALLEL) $(ARGS) || failed=$$?; \
+	exit $$failed
 
 lint: $(TESTABLE) ## Check format, style, types and the direction of imports
 	@scripts/lint.sh
@@ -53,11 +64,11 @@ lint: $(TESTABLE) ## Check format, style, types and the direction of imports
 dev: $(INSTALLED) ## Run every service in one process with an embedded nats-server
 	@$(BIN)/perdure dev $(ARGS)
 
-bench: $(INSTALLED) ## Measure latency and throughput
+bench: $(TESTABLE) ## Measure latency and throughput
 	@scripts/run_if_there.sh bench benchmarks/run.py $(ARGS)
 
 simulate: $(TESTABLE) ## Look for lost and doubled work in simulated crashes
-	@scripts/run_if_there.sh simulate tests/simulation/run.py $(ARGS)
+	@scripts/run_if_there.sh simulate tests/simulation/run.py $(SIMULATE) $(ARGS)
 
 docs: $(TESTABLE) ## Build the documentation
 	@scripts/run_if_there.sh docs docs/build.py $(ARGS)

@@ -83,9 +83,9 @@ class Asking:
     ) -> Ack:
         """Publish to a stream and wait for its acknowledgement.
 
-        ``headers`` may be a block that is encoded already. ``idempotent``: a second copy would have no effect (it carries a Msg-Id or replaces itself),
-        so an unanswered try is repeated until ``timeout``. What surely did not happen is repeated
-        in any case. Raises every port error.
+        ``headers`` may be a block that is encoded already. ``idempotent``: a second copy would have
+        no effect (it carries a Msg-Id or replaces itself), so an unanswered try is repeated until
+        ``timeout``. What surely did not happen is repeated in any case. Raises every port error.
         """
         head = _head_of(headers)
         self._check(subject, head, data)

@@ -1,11 +1,10 @@
 """EventLog and Inbox: the LOG stream's literal lanes, and its consumers per partition."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from perdure.adapters.jetstream import headers
-from perdure.adapters.jetstream.consumers import consumer_config, ensure_consumer
+from perdure.adapters.jetstream.consumers import consumer_config, end_leases, ensure_consumer
 from perdure.adapters.jetstream.dedup import identified
 from perdure.adapters.jetstream.link import Link, RawMessage
 from perdure.adapters.jetstream.pull import Held, Pull
@@ -81,16 +80,8 @@ class JetStreamLog:
         return found
 
     async def purge(self, of: Address, through: int) -> None:
-        body = {"seq": through + 1}
-        await asyncio.gather(
-            *(
-                self._link.api(
-                    f"STREAM.PURGE.{self._stream}",
-                    {"filter": self._subjects.lane(of, lane), **body},
-                )
-                for lane in Lane
-            )
-        )
+        body = {"filter": self._subjects.lanes(of), "seq": through + 1}
+        await self._link.api(f"STREAM.PURGE.{self._stream}", body)
 
 
 class LogDelivery(Held):
@@ -136,11 +127,19 @@ class JetStreamInbox:
         )
 
     async def open(
-        self, queue: str, partition: int, on_delivery: Callable[[Delivery], None], *, credit: int
+        self,
+        queue: str,
+        partition: int,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        credit: int,
+        reclaim: bool = False,
     ) -> Subscription:
         stream, name = self._subjects.log_stream, self._subjects.log_consumer(queue, partition)
         filters = self._subjects.partition_filters(queue, partition, self._partitions)
         config = consumer_config(name, filters, self._lease)
+        if reclaim and self._create:
+            await end_leases(self._link, stream, config)
         pull = Pull(
             self._link,
             stream,

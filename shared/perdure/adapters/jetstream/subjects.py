@@ -83,6 +83,12 @@ class Subjects:
         queue, workflow_id = _token(address.queue), _token(address.workflow_id)
         return f"{self._workflows}{queue}.{address.slot:02d}.{workflow_id}{_LANE_TAIL[lane]}"
 
+    def lanes(self, address: Address) -> str:
+        """Every lane of one workflow: no decision may rest on it, since a fence on a wildcard is
+        not exact."""
+        queue, workflow_id = _token(address.queue), _token(address.workflow_id)
+        return f"{self._workflows}{queue}.{address.slot:02d}.{workflow_id}.>"
+
     def parse_lane(self, subject: str) -> tuple[Address, Lane]:
         """Raises ValueError for a subject that :meth:`lane` never writes."""
         if not subject.startswith(self._workflows):

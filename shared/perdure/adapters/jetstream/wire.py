@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
 from nats.errors import ProtocolError
 
 log = logging.getLogger("perdure.nats")
@@ -21,8 +22,12 @@ log = logging.getLogger("perdure.nats")
 HEAD: Final = b"NATS/1.0\r\n"
 _STATUS_AT: Final = len(b"NATS/1.0")
 _SPACE: Final = 0x20
+_SLOW: Final = 64 * 1024
+"""Bytes left in the socket's transport from which on its own back-pressure counts."""
 _FIRST_OF_MSG: Final = 0x4D
 _FIRST_OF_HMSG: Final = 0x48
+_LOOK: Final = 0.01
+_OVERRUN: Final = 4
 
 
 def encode_headers(headers: Mapping[str, str]) -> bytes:
@@ -122,6 +127,9 @@ class WireClient(Client):
         self._have = 0
         self._need = 0
         self._generation = 0
+        self._unsent = 0
+        self._flush_planned = False
+        self._relief: asyncio.Task[None] | None = None
         self._ps: Any = _Feed(self)
 
     # -------------------------------------------------------------- sending
@@ -130,18 +138,69 @@ class WireClient(Client):
         """Send a whole protocol command with the next flush."""
         self._pending.append(command)
         self._pending_data_size += len(command)
+        if not self._flush_planned and self._status == Client.CONNECTED:
+            self._flush_planned = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Once in a round of the loop, everything that the round brought."""
+        self._flush_planned = False
+        if self._status != Client.CONNECTED or not self._pending:
+            return
+        self._unsent = self._left_by_socket()
+        if self._unsent > _SLOW or not isinstance(self._transport, TcpTransport):
+            self._ask_for_flush()
+            return
+        pending, self._pending, self._pending_data_size = self._pending, [], 0
+        try:
+            self._transport.writelines(pending)
+        except (OSError, RuntimeError):
+            # The socket is gone: the client finds out by the same way, and tells.
+            self._pending[:0] = pending
+            self._pending_data_size += sum(map(len, pending))
+            self._ask_for_flush()
+
+    def _ask_for_flush(self) -> None:
+        """Leave it to the client's own task, which waits for a slow socket."""
         queue = self._flush_queue
-        if queue is not None and queue.empty() and self._status == Client.CONNECTED:
+        if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())
 
     @property
     def congested(self) -> bool:
         """More is waiting for the socket than the client wants to hold."""
-        return self._pending_data_size > self._max_pending_size
+        return self.waiting > self._max_pending_size
 
-    async def relieve(self) -> None:
-        """Wait for the socket to take what is waiting."""
-        await self._flush_pending(force_flush=True)
+    @property
+    def overrun(self) -> bool:
+        """Far more is waiting: not even what nobody waits for may be added."""
+        return self.waiting > _OVERRUN * self._max_pending_size
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here, and those that waited in the socket's transport at the last flush."""
+        if self._status == Client.CONNECTED:
+            return self._pending_data_size + self._unsent
+        return self._pending_data_size
+
+    async def relieve(self, timeout: float) -> None:
+        """Wait for the socket to take what is waiting, or for this client's end, but not for long."""
+        if self._relief is None or self._relief.done():
+            self._relief = asyncio.get_running_loop().create_task(self._until_relieved())
+        await asyncio.wait({self._relief}, timeout=timeout)
+
+    async def _until_relieved(self) -> None:
+        # One looks for all. The client's own flush reports an error after two seconds, and its wait
+        # swallows cancellations.
+        while self.congested and self._status == Client.CONNECTED:
+            await asyncio.sleep(_LOOK)
+            self._unsent = self._left_by_socket()
+
+    def _left_by_socket(self) -> int:
+        # Asked for, and not left to the client's flush: asyncio's transport does not hold back
+        # whoever writes many lines at once (gh-136234).
+        writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
+        return writer.transport.get_write_buffer_size() if writer is not None else 0
 
     async def round_trip(self, timeout: int) -> None:
         """Return once the server took everything said before: it takes commands in order."""
