@@ -3,8 +3,7 @@
 import inspect
 import types
 from collections.abc import Callable
-from typing import Any, cast, overload
-from weakref import WeakKeyDictionary
+from typing import Any, Final, cast, overload
 
 from perdure.authoring.marks import ACTIVITY, ActivityMark
 from perdure.authoring.signatures import is_async, name_of, parameter_issues, signature_of
@@ -97,27 +96,32 @@ def activity_definition_of(function: Callable[..., Any]) -> ActivityDefinition:
     return _define(function, mark, bound=False)
 
 
-_references: WeakKeyDictionary[Callable[..., Any], ActivityDefinition] = WeakKeyDictionary()
-
-
 def activity_reference(function: Callable[..., Any]) -> ActivityDefinition:
     """The definition that a workflow's call refers to; classes and unbound methods are fine.
 
     Raises TypeError for what is not marked.
     """
-    # Bound methods are new objects at each access, so that what they wrap is the key.
+    # Bound methods are new objects at each access, so that what they wrap is the key. Callable
+    # objects are none: a definition keeps its function alive.
     key = function.__func__ if isinstance(function, types.MethodType) else function
-    try:
-        known = _references.get(key)
-    except TypeError:
+    if not isinstance(key, types.FunctionType | type):
         return _refer(function)
+    known = _references.get(key)
     if known is None:
+        if len(_references) >= _REFERENCES_LIMIT:
+            _references.clear()
         known = _references[key] = _refer(function)
     return known
 
 
+_references: dict[object, ActivityDefinition] = {}
+_REFERENCES_LIMIT: Final = 1_024
+
+
 def _refer(function: Callable[..., Any]) -> ActivityDefinition:
     mark = _require(function)
+    if isinstance(function, types.MethodType):
+        return _define(function.__func__, mark, bound=True)
     body = _body(function)
     return _define(body, mark, bound=isinstance(function, type) or _is_unbound(function))
 

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import lru_cache
+from types import FunctionType
 from typing import Any, Final, TypedDict, Unpack, cast, overload
 
 from perdure.authoring.activity_decorators import activity_reference
@@ -93,8 +95,9 @@ def start_activity(
         option. The task ends with ActivityError when the activity failed for good.
     """
     host = current_host("start_activity()")
-    request = _request(activity, _arguments(arg, args), result_type, options)
-    return cast("asyncio.Task[Any]", host.start_activity(request))
+    arguments = _arguments(arg, args)
+    started = host.start_activity(_request(activity, result_type, options), arguments)
+    return cast("asyncio.Task[Any]", started)
 
 
 @overload
@@ -149,9 +152,8 @@ async def execute_activity(
         ActivityError: the activity failed for good; its cause says why.
     """
     host = current_host("execute_activity()")
-    return await host.start_activity(
-        _request(activity, _arguments(arg, args), result_type, options)
-    )
+    arguments = _arguments(arg, args)
+    return await host.start_activity(_request(activity, result_type, options), arguments)
 
 
 start_activity_method = start_activity
@@ -161,6 +163,8 @@ execute_activity_class = execute_activity
 
 
 def _arguments(arg: Any, args: Sequence[Any]) -> Sequence[Any]:
+    if args == () and arg is not _NO_ARG:
+        return (arg,)
     if isinstance(args, str | bytes | bytearray) or not isinstance(args, Sequence):
         raise TypeError(
             f"args must be a list or tuple of arguments, not {type(args).__name__}; "
@@ -174,10 +178,21 @@ def _arguments(arg: Any, args: Sequence[Any]) -> Sequence[Any]:
 
 
 def _request(
-    activity: str | Callable[..., Any],
-    args: Sequence[Any],
-    result_type: Any,
-    options: ActivityConfig,
+    activity: str | Callable[..., Any], result_type: Any, options: ActivityConfig
+) -> ActivityRequest:
+    # A workflow's code asks in the same few ways again and again. A bound method or a callable
+    # object is no key: it would keep its object alive.
+    if isinstance(activity, str | FunctionType):
+        try:
+            return _known_request(activity, result_type, **options)
+        except TypeError:
+            # Options that don't hash, or that are refused: then they are refused once more.
+            pass
+    return _read_request(activity, result_type, **options)
+
+
+def _read_request(
+    activity: str | Callable[..., Any], result_type: Any, **options: Unpack[ActivityConfig]
 ) -> ActivityRequest:
     if unknown := options.keys() - _OPTIONS:
         raise TypeError(
@@ -199,7 +214,6 @@ def _request(
     activity_id = options.get("activity_id")
     return ActivityRequest(
         name=name,
-        args=args,
         definition=definition,
         result_type=result_type,
         task_queue=None if task_queue is None else check_id(task_queue, "task_queue"),
@@ -214,6 +228,9 @@ def _request(
         ),
         summary=options.get("summary") or "",
     )
+
+
+_known_request = lru_cache(maxsize=1024, typed=True)(_read_request)
 
 
 def _retry(policy: RetryPolicy | None) -> Any:

@@ -14,8 +14,11 @@ from perdure.core.payloads import NULL, Payload
 from perdure.core.retry import RetryRule
 
 
-class _Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    pass
+class _Command(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False
+):
+    """Out of the garbage collector's sight, as are events and records: a value read from JSON holds
+    no cycle, and a scheduler keeps tens of thousands."""
 
 
 class ScheduleActivity(_Command, frozen=True, tag="schedule_activity"):

@@ -18,6 +18,7 @@ PerdureError                        .code: a machine-readable word; .cause: __ca
  ├ NondeterminismError              the code no longer fits the history: the run is blocked, not failed
  ├ ReadOnlyContextError             a query or validator tried to decide something
  └ UnavailableError                 the store cannot be reached or refuses: nothing is known to be wrong
+    └ StoreFullError                the store has no room (for anything, or for new workflows)
 
 The texts say what happened and what to do. Names and fields follow Temporal's Python SDK.
 """
@@ -297,6 +298,13 @@ class UnavailableError(PerdureError):
     """The store could not be reached, or refused, within the time given. Try again."""
 
     code: ClassVar[str] = "unavailable"
+
+
+class StoreFullError(UnavailableError):
+    """The store has no room, or none for new workflows. Nothing was stored; make room, then try
+    again."""
+
+    code: ClassVar[str] = "store_full"
 
 
 def is_cancelled_exception(error: BaseException) -> bool:

@@ -19,7 +19,9 @@ from perdure.core.payloads import NULL, Payload
 FORMAT: Final = 1
 
 
-class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+class _Event(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", gc=False
+):
     format: int = FORMAT
     headers: dict[str, str] = {}
 

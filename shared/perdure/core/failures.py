@@ -30,7 +30,7 @@ MAX_STACK = 16_384
 MAX_CAUSES = 16
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A failure with its causes. Fields apply as their kind needs them; the rest is left out."""
 
     message: str

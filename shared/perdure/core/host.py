@@ -30,10 +30,10 @@ class ActivityCancellationType(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivityRequest:
-    """An activity to schedule; 0 means no such deadline. ``definition`` is None for a bare name."""
+    """How to schedule an activity, whatever its arguments; 0 means no such deadline. ``definition``
+    is None for a bare name."""
 
     name: str
-    args: Sequence[Any]
     definition: ActivityDefinition | None = None
     result_type: Any = Any
     task_queue: str | None = None
@@ -91,7 +91,7 @@ class Host(Protocol):
         """Log time of the event being applied."""
         ...
 
-    def start_activity(self, request: ActivityRequest) -> Awaitable[Any]:
+    def start_activity(self, request: ActivityRequest, args: Sequence[Any]) -> Awaitable[Any]:
         """An ``asyncio.Task`` that ends with the decoded result or an ActivityError."""
         ...
 

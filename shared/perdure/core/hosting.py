@@ -3,49 +3,109 @@ outcomes back into what the code awaits."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from perdure.core.commands import ScheduleActivity
 from perdure.core.errors import ActivityError, CancelledError, ReadOnlyContextError, RetryState
+from perdure.core.events import WorkflowStarted
 from perdure.core.failures import Failure, known, to_exception
 from perdure.core.host import ActivityCancellationType, ActivityRequest
-from perdure.core.info import Info
+from perdure.core.info import Info, info_of
 from perdure.core.ledger import Ledger, OpenActivity
 from perdure.core.loop import Future, TaskCancelled, TimerHandle, WorkflowLoop
 from perdure.core.payloads import Payload, PayloadConverter
 from perdure.core.randomness import Random, seeded
 
+_TRACE: Final = ("traceparent", "tracestate")
+"""Headers of the start that every activity gets."""
+_UNHANDLED: Final = 16
+"""How many unhandled exceptions are kept for who asks."""
+
 
 class RunHost:
-    """One run's :class:`perdure.core.host.Host`."""
+    """One run's :class:`perdure.core.host.Host`.
+
+    Thousands of these wait in a scheduler's memory: what most runs never ask for is made when it is
+    first asked for.
+    """
+
+    __slots__ = (
+        "_activity_ids",
+        "_condition_ids",
+        "_conditions",
+        "_info",
+        "_ledger",
+        "_namespace",
+        "_random",
+        "_started",
+        "_timestamp",
+        "_trace",
+        "_workflow_id",
+        "cancellation_reason",
+        "converter",
+        "handlers_under_way",
+        "history_length",
+        "instance",
+        "instant",
+        "is_replaying",
+        "loop",
+        "queues",
+        "task_queue",
+        "unhandled",
+    )
 
     def __init__(
-        self, ledger: Ledger, converter: PayloadConverter, info: Info, obj: Any = None
+        self,
+        ledger: Ledger,
+        started: WorkflowStarted,
+        timestamp: int,
+        workflow_id: str,
+        task_queue: str,
+        namespace: str,
+        converter: PayloadConverter,
     ) -> None:
-        self.info = replace(info, history_length=lambda: self.history_length)
-        self.instance = obj
+        self.task_queue = task_queue
         self.converter = converter
+        self.instance: Any = None
         self.is_replaying = False
-        self.random: Random = seeded(info.run_id)
         self.cancellation_reason: str | None = None
         self.history_length = 0
         self.handlers_under_way = 0
-        self.instant = 0
+        self.instant = timestamp
         self.queues: dict[int, str] = {}
-        self.unhandled: deque[dict[str, Any]] = deque(maxlen=16)
+        self.unhandled: list[dict[str, Any]] = []
+        self._started = started
+        self._timestamp = timestamp
+        self._workflow_id = workflow_id
+        self._namespace = namespace
+        self._trace = {k: started.headers[k] for k in _TRACE if k in started.headers}
+        self._info: Info | None = None
+        self._random: Random | None = None
         self._ledger = ledger
         self._conditions: dict[int, tuple[Callable[[], bool], Future[bool]]] = {}
         self._condition_ids = 0
         self._activity_ids = 0
-        self.loop = WorkflowLoop(
-            self,
-            on_timer=self._start_loop_timer,
-            on_timer_cancelled=self._cancel_loop_timer,
-            on_unhandled=self.unhandled.append,
-        )
+        self.loop = WorkflowLoop(self)
+
+    @property
+    def info(self) -> Info:
+        if self._info is None:
+            self._info = info_of(
+                self._started,
+                self._timestamp,
+                workflow_id=self._workflow_id,
+                task_queue=self.task_queue,
+                namespace=self._namespace,
+                history_length=lambda: self.history_length,
+            )
+        return self._info
+
+    @property
+    def random(self) -> Random:
+        if self._random is None:
+            self._random = seeded(self._started.run)
+        return self._random
 
     @property
     def is_read_only(self) -> bool:
@@ -60,38 +120,34 @@ class RunHost:
 
     # activities
 
-    def start_activity(self, request: ActivityRequest) -> Awaitable[Any]:
+    def start_activity(self, request: ActivityRequest, args: Sequence[Any]) -> Awaitable[Any]:
         self.loop.must_be_open("start an activity")
-        command = self._schedule(request)
+        command = self._schedule(request, args)
         waiter = _ActivityWaiter(self, command, request)
         self._ledger.open_activity(waiter.open)
         self._arm_deadlines(waiter.open)
         return self.loop.start_task(waiter.wait(), f"activity-{command.n}")
 
-    def _schedule(self, request: ActivityRequest) -> ScheduleActivity:
-        args = [self.converter.to_payload(arg) for arg in request.args]
+    def _schedule(self, request: ActivityRequest, args: Sequence[Any]) -> ScheduleActivity:
+        payloads = [self.converter.to_payload(arg) for arg in args]
         self._activity_ids += 1
         n = self._ledger.next_number()
-        task_queue = request.task_queue or self.info.task_queue
-        if task_queue != self.info.task_queue:
+        task_queue = request.task_queue or self.task_queue
+        if task_queue != self.task_queue:
             self.queues[n] = task_queue
-        headers = dict(request.headers)
-        for name in ("traceparent", "tracestate"):
-            if name in self.info.headers:
-                headers.setdefault(name, self.info.headers[name])
         return ScheduleActivity(
             n=n,
             activity_type=request.name,
             activity_id=request.activity_id or str(self._activity_ids),
             task_queue=task_queue,
-            args=args,
+            args=payloads,
             schedule_to_close=request.schedule_to_close,
             schedule_to_start=request.schedule_to_start,
             start_to_close=request.start_to_close,
             heartbeat=request.heartbeat,
             retry=request.retry,
             scheduled_at=self.instant,
-            headers=headers,
+            headers={**self._trace, **request.headers} if request.headers else self._trace,
             summary=request.summary,
         )
 
@@ -147,11 +203,14 @@ class RunHost:
     def ask(self, function: Callable[..., Any], values: Sequence[Any]) -> Any:
         """What a query handler answers. It leaves no trace: the run's next draws and numbers are
         what they would have been."""
-        draws = self.random.getstate()
+        draws = self._random.getstate() if self._random is not None else None
         try:
             return self.loop.look(_answer, function, self.instance, *values)
         finally:
-            self.random.setstate(draws)
+            if self._random is not None and draws is not None:
+                self._random.setstate(draws)
+            else:
+                self._random = None
 
     # timers and conditions
 
@@ -216,13 +275,19 @@ class RunHost:
             woke = True
         return woke
 
-    def _start_loop_timer(self, handle: TimerHandle, duration: int) -> int:
+    # what the loop asks for
+
+    def start_loop_timer(self, handle: TimerHandle, duration: int) -> int:
         return self._ledger.start_timer(
             self.instant + duration, lambda: self.loop.timer_is_due(handle), duration=duration
         )
 
-    def _cancel_loop_timer(self, n: int) -> None:
+    def cancel_loop_timer(self, n: int) -> None:
         self._ledger.cancel_timer(n)
+
+    def on_unhandled(self, context: dict[str, Any]) -> None:
+        self.unhandled.append(context)
+        del self.unhandled[:-_UNHANDLED]
 
     def dispose(self) -> None:
         """Drop the run from memory without another decision."""
@@ -265,6 +330,8 @@ class _ActivityWaiter:
         return self._host.converter.from_payload(payload, self._request.result_type)
 
     def _settle(self, outcome: Payload | Failure, attempt: int, retry_state: int) -> None:
+        # Nobody settles it twice. Each would keep the other alive.
+        self.open.settle = _ignore
         future = self._outcome
         if future.done():
             return
@@ -306,6 +373,10 @@ def _answer(function: Callable[..., Any], *args: Any) -> Any:
         return done.value
     coroutine.close()
     raise ReadOnlyContextError("a query cannot wait: answer from what the workflow knows now")
+
+
+def _ignore(outcome: Payload | Failure, attempt: int, retry_state: int) -> None:
+    """What settles an activity that is settled."""
 
 
 def _resolve(future: Future[Any], value: Any) -> None:

@@ -38,7 +38,13 @@ class Info:
 
 
 def info_of(
-    started: WorkflowStarted, timestamp: int, workflow_id: str, task_queue: str, namespace: str
+    started: WorkflowStarted,
+    timestamp: int,
+    *,
+    workflow_id: str,
+    task_queue: str,
+    namespace: str,
+    history_length: Callable[[], int],
 ) -> Info:
     """What a run knows of itself from its start event, which stands in the log at ``timestamp``."""
     return Info(
@@ -58,4 +64,5 @@ def info_of(
         headers=started.headers,
         memo=started.memo,
         search_attributes=started.search_attributes,
+        history_length=history_length,
     )

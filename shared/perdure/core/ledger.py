@@ -47,6 +47,8 @@ class OpenTimer:
 class Ledger:
     """Commands of the step under way, and everything open between steps."""
 
+    __slots__ = ("_commands", "_n", "_n_before_step", "activities", "close", "seen", "timers")
+
     def __init__(self) -> None:
         self.activities: dict[int, OpenActivity] = {}
         self.timers: dict[int, OpenTimer] = {}

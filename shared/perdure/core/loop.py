@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import events
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from perdure.core.durations import MILLISECOND, SECOND
 from perdure.core.errors import ReadOnlyContextError
@@ -31,6 +30,8 @@ Future = asyncio.Future
 
 
 class _NumberedFuture(asyncio.Future[Any]):
+    __slots__ = ("_number",)
+
     def __init__(self, number: int, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self._number = number
@@ -40,9 +41,17 @@ class _NumberedFuture(asyncio.Future[Any]):
 
 
 class _NumberedTask(asyncio.Task[Any]):
-    def __init__(self, coro: Coroutine[Any, Any, Any], number: int, **options: Any) -> None:
-        self._number = number
+    __slots__ = ("_number",)
+
+    def __init__(
+        self, coro: Coroutine[Any, Any, Any], number: int, *, unseen: bool, **options: Any
+    ) -> None:
+        """``unseen``: no code of the run meets the task before it is made."""
+        # Before Python 3.14 asyncio files all tasks of the process in one set, by the hash that
+        # they have right now: there the equal numbers of thousands of runs would collide.
+        self._number = object.__hash__(self) if unseen else number
         super().__init__(coro, **options)
+        self._number = number
 
     def __hash__(self) -> int:
         return self._number
@@ -75,23 +84,28 @@ class TimerHandle(asyncio.TimerHandle):
     timer: int = 0
 
 
-class WorkflowLoop(asyncio.AbstractEventLoop):
-    """One run's loop. ``on_timer(handle, duration)`` starts a durable timer and returns its number,
-    ``on_timer_cancelled(number)`` takes it back."""
+class LoopHost(Host, Protocol):
+    """What the loop needs of the run that it belongs to."""
 
-    def __init__(
-        self,
-        host: Host,
-        *,
-        on_timer: Callable[[TimerHandle, int], int],
-        on_timer_cancelled: Callable[[int], None],
-        on_unhandled: Callable[[dict[str, Any]], None],
-    ) -> None:
+    def start_loop_timer(self, handle: TimerHandle, duration: int) -> int:
+        """Start a durable timer; its number."""
+        ...
+
+    def cancel_loop_timer(self, n: int) -> None:
+        """Take a durable timer back."""
+        ...
+
+    def on_unhandled(self, context: dict[str, Any]) -> None:
+        """An exception that nobody awaited, as asyncio describes it."""
+        ...
+
+
+class WorkflowLoop(asyncio.AbstractEventLoop):
+    """One run's loop."""
+
+    def __init__(self, host: LoopHost) -> None:
         self.perdure_host = host
-        self._on_timer = on_timer
-        self._on_timer_cancelled = on_timer_cancelled
-        self._on_unhandled = on_unhandled
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready: list[asyncio.Handle] = []
         # asyncio holds tasks weakly; one that only it knows would end whenever garbage is collected.
         self._tasks: dict[int, _NumberedTask] = {}
         self._numbers = 0
@@ -99,20 +113,20 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def run_ready(self) -> None:
         """Run callbacks until nothing is ready."""
-        ready = self._ready
-        if not ready:
+        if not self._ready:
             return
         outer = self._enter()
         try:
-            while ready:
-                handle = ready.popleft()
-                if handle._cancelled:
-                    continue
-                try:
-                    handle._run()
-                except (SystemExit, KeyboardInterrupt):
-                    # The task holds the exception already; user code may not end the process.
-                    continue
+            while self._ready:
+                batch, self._ready = self._ready, []
+                for handle in batch:
+                    if handle._cancelled:
+                        continue
+                    try:
+                        handle._run()
+                    except (SystemExit, KeyboardInterrupt):
+                        # The task holds the exception already; user code may not end the process.
+                        continue
         finally:
             self._leave(outer)
 
@@ -148,6 +162,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def dispose(self) -> None:
         """End every coroutine of the run. Their ``finally`` blocks see a host that is gone."""
+        if self.is_gone:
+            return
         self._refusal = _gone
         self._ready.clear()
         outer = self._enter()
@@ -159,6 +175,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                     _close_quietly(coroutine)
         finally:
             self._leave(outer)
+        # The host knows its loop: a run that ended is freed now, not when garbage is collected.
+        del self.perdure_host
 
     def _enter(self) -> tuple[Any, Any]:
         """Become the running loop; returns what was, for :meth:`_leave`."""
@@ -220,7 +238,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         if duration <= 0:
             self._ready.append(handle)
         else:
-            handle.timer = self._on_timer(handle, duration)
+            handle.timer = self.perdure_host.start_loop_timer(handle, duration)
         return handle
 
     def timer_is_due(self, handle: asyncio.Handle) -> None:
@@ -230,7 +248,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         if isinstance(handle, TimerHandle) and handle.timer and not self.is_gone:
-            self._on_timer_cancelled(handle.timer)
+            self.perdure_host.cancel_loop_timer(handle.timer)
 
     def create_future(self) -> asyncio.Future[Any]:
         if self._refusal is not None:
@@ -253,7 +271,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._numbers += 1
         number = self._numbers
         task = _NumberedTask(
-            coro, number, loop=self, name=name or f"task-{number}", context=context, **options
+            coro,
+            number,
+            unseen=not options.get("eager_start"),
+            loop=self,
+            name=name or f"task-{number}",
+            context=context,
+            **options,
         )
         if not task.done():
             self._tasks[number] = task
@@ -264,7 +288,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """A task whose first step runs here and now. The caller keeps what resolves it, and with it
         the task; nothing of its code needs to run when the run is dropped."""
         self._numbers += 1
-        return _NumberedTask(coro, self._numbers, loop=self, name=name, eager_start=True)
+        return _NumberedTask(
+            coro, self._numbers, unseen=True, loop=self, name=name, eager_start=True
+        )
 
     def _task_is_done(self, task: Any) -> None:
         self._tasks.pop(task._number, None)
@@ -289,7 +315,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if not self.is_gone:
-            self._on_unhandled(context)
+            self.perdure_host.on_unhandled(context)
 
     # what workflow code may not do
 

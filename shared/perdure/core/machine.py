@@ -40,7 +40,6 @@ from perdure.core.errors import (
 )
 from perdure.core.failures import Failure, to_failure
 from perdure.core.hosting import RunHost
-from perdure.core.info import info_of
 from perdure.core.ledger import Ledger, OpenActivity
 from perdure.core.loop import TaskCancelled
 from perdure.core.payloads import Payload, PayloadConverter, own
@@ -69,9 +68,9 @@ class Instance:
         self._main: Any = None
         self._early: list[ev.WorkflowSignaled] = []
         self._buffered: dict[str, list[ev.WorkflowSignaled]] = {}
-        info = info_of(started, timestamp, workflow_id, task_queue, namespace)
-        self.host = RunHost(self.ledger, converter, info)
-        self.host.instant = timestamp
+        self.host = RunHost(
+            self.ledger, started, timestamp, workflow_id, task_queue, namespace, converter
+        )
 
     @property
     def close(self) -> Close | None:

@@ -24,7 +24,7 @@ JOINED: Final = 1
 void close: whatever was accepted before the close is seen by the code before it can end again."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     run: str
     k: int
     applied: list[int]

@@ -18,7 +18,7 @@ RetryState = Literal[
 ]
 
 
-class RetryRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RetryRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A retry policy on the wire; durations in nanoseconds. ``maximum_attempts`` 0 is unlimited,
     ``maximum_interval`` 0 means 100 times the initial one."""
 

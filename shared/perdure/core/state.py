@@ -31,6 +31,20 @@ class Status(StrEnum):
     CONTINUED_AS_NEW = "continued_as_new"
 
 
+class Strike(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Once the process that ran a run's code had to be replaced because of it, or died of it.
+
+    ``at`` is the clock of whoever saw it, and the strike's identity; ``k`` the run's newest record
+    then (-1: none); ``stack`` where its code was, innermost first.
+    """
+
+    at: int
+    reason: str
+    build: str = ""
+    k: int = -1
+    stack: str = ""
+
+
 class StateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """``k`` is the record that this entry reflects (-1 before the first), ``closed_seq`` the stream
     sequence of the closing record (the cut up to which signals were taken)."""
@@ -53,6 +67,7 @@ class StateEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failure: Failure | None = None
     blocked: str = ""
     blocked_build: str = ""
+    strikes: list[Strike] = []
     memo: dict[str, Payload] = {}
     search_attributes: dict[str, Payload] = {}
     execution_timeout: int = 0

@@ -11,7 +11,7 @@ from perdure.core.payloads import Payload
 from perdure.core.retry import RetryRule
 
 
-class ActivityTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ActivityTask(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     run: str
     n: int
     attempt: int = 1

@@ -27,8 +27,7 @@ from perdure.ports.blobs import BlobStore
 from perdure.ports.log import EventLog
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedEvent:
+class AppliedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as a record applied it; ``event`` is None for bytes that are no event."""
 
     seq: int
@@ -37,13 +36,17 @@ class AppliedEvent:
     event: Event | None
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """One record and its events."""
 
     record: Record
     stored: Stored
     events: list[AppliedEvent]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in the log."""
+        return len(self.stored.data) + sum(len(event.data) for event in self.events)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,8 @@
 """execute_activity and start_activity: what they ask of the host, and what they refuse."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any, assert_type
@@ -69,7 +71,7 @@ def test_a_request_carries_every_option(host: RecordingHost) -> None:
     )
     (request,) = host.requests
     assert request.name == "double"
-    assert request.args == (3,)
+    assert host.args == [(3,)]
     assert request.definition is not None
     assert request.definition.is_async
     assert request.result_type is int
@@ -96,8 +98,9 @@ def test_by_name(host: RecordingHost) -> None:
     ask(host, "double", 1, start_to_close_timeout=SOON, result_type=int)
     ask(host, "double", start_to_close_timeout=SOON)
     first, second = host.requests
-    assert (first.definition, first.result_type, first.args) == (None, int, (1,))
-    assert (second.result_type, second.args) == (Any, ())
+    assert (first.definition, first.result_type) == (None, int)
+    assert second.result_type is Any
+    assert host.args == [(1,), ()]
 
 
 def test_methods_and_callable_classes(host: RecordingHost) -> None:
@@ -117,7 +120,7 @@ def test_methods_and_callable_classes(host: RecordingHost) -> None:
 def test_none_is_an_argument(host: RecordingHost) -> None:
     ask(host, double, None, start_to_close_timeout=SOON)
     ask(host, double, args=[None, 2], start_to_close_timeout=SOON)
-    assert [request.args for request in host.requests] == [(None,), (None, 2)]
+    assert host.args == [(None,), (None, 2)]
 
 
 def test_start_is_sync_and_execute_waits_to_be_awaited(host: RecordingHost) -> None:
@@ -214,6 +217,38 @@ def test_refusals(
     with pytest.raises(error, match=text):
         ask(host, *args, **options)
     assert host.requests == []
+
+
+def test_the_same_call_asks_for_the_same(host: RecordingHost) -> None:
+    policy = workflow.RetryPolicy(maximum_attempts=2)
+    for attempts in (2, 2, 3):
+        policy.maximum_attempts = attempts
+        ask(host, double, attempts, start_to_close_timeout=SOON, retry_policy=policy)
+    first, second, third = host.requests
+    assert first is second
+    assert (second.retry.maximum_attempts, third.retry.maximum_attempts) == (2, 3)
+
+
+def test_equal_options_of_another_type_are_looked_at_anew(host: RecordingHost) -> None:
+    ask(host, double, 1, start_to_close_timeout=1)
+    with pytest.raises(TypeError, match="start_to_close_timeout must be a timedelta or seconds"):
+        ask(host, double, 1, start_to_close_timeout=True)
+
+
+def test_options_that_do_not_hash(host: RecordingHost) -> None:
+    ask(host, double, 1, start_to_close_timeout=SOON, versioning_intent=["any"])
+    assert host.requests[0].start_to_close == 5 * SECOND
+
+
+def test_a_call_does_not_keep_a_methods_object_alive(host: RecordingHost) -> None:
+    shop, add = Shop(), Add(1)
+    ask(host, shop.sell, "tea", start_to_close_timeout=SOON)
+    ask(host, add, 1, start_to_close_timeout=SOON)
+    objects = [weakref.ref(shop), weakref.ref(add)]
+    host.requests.clear()
+    del shop, add
+    gc.collect()
+    assert [reference() for reference in objects] == [None, None]
 
 
 def test_outside_a_workflow() -> None:

@@ -22,7 +22,7 @@ def test_onboarding(host: RecordingHost) -> None:
     result = host.run(seeds.Onboarding().run("ada"))
     assert result == "Onboarding complete for ada"
     first, second = host.requests
-    assert first.args == ("user@example.com", "Welcome!", "...")
+    assert host.args[0] == ("user@example.com", "Welcome!", "...")
     assert (first.name, first.start_to_close) == ("send_mail", 30 * SECOND)
     assert (first.retry.maximum_attempts, second.retry.maximum_attempts) == (3, 0)
     assert first.result_type is str
@@ -33,7 +33,9 @@ def test_saga_compensates_in_reverse_order(host: RecordingHost) -> None:
     host.results = {"reserve": "r1", "charge": "p1", "ship": RuntimeError("no lorry")}
     with pytest.raises(Exception, match="Order o1 failed and was compensated"):
         host.run(seeds.OrderSaga().run("o1"))
-    assert [(request.name, request.args) for request in host.requests] == [
+    assert [
+        (request.name, args) for request, args in zip(host.requests, host.args, strict=True)
+    ] == [
         ("reserve", ("o1",)),
         ("charge", ("o1",)),
         ("ship", ("o1",)),

@@ -15,7 +15,7 @@ CLASSES = [
 
 def test_every_error_has_a_code_of_its_own() -> None:
     codes = [cls.code for cls in CLASSES]
-    assert len(set(codes)) == len(codes) == 18
+    assert len(set(codes)) == len(codes) == 19
     assert all(code.replace("_", "").isalpha() and code.islower() for code in codes)
 
 

@@ -253,8 +253,11 @@ def test_a_query_may_not_decide(drive: Drive, attempt: Callable[..., Any], actio
     )
 
 
-def test_a_query_leaves_no_trace(drive: Drive) -> None:
+@pytest.mark.parametrize("has_drawn", [False, True])
+def test_a_query_leaves_no_trace(drive: Drive, has_drawn: bool) -> None:
     async def run(self: Letters) -> Any:
+        if has_drawn:
+            workflow.random().random()
         await call()
         return workflow.random().random()
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -128,6 +129,32 @@ def test_dropping_a_run_decides_nothing(recwarn: pytest.WarningsRecorder) -> Non
     del d
     gc.collect()
     assert recwarn.list == []
+
+
+def test_a_run_that_ended_is_freed_when_it_is_dropped() -> None:
+    async def run(self: Any) -> None:
+        self.signals = 0
+        await asyncio.gather(call(), workflow.sleep(5))
+        await workflow.wait_condition(lambda: bool(self.signals))
+
+    async def nudge(self: Any) -> None:
+        self.signals += 1
+
+    d = Driver(flow(run, signals={"nudge": nudge}))
+    d.start()
+    d.done(1)
+    d.fire(2)
+    d.signal("nudge")
+    assert d.result() is None
+    gone = [weakref.ref(d.instance), weakref.ref(d.instance.host.instance)]
+    gc.collect()
+    gc.disable()
+    try:
+        d.instance.dispose()
+        del d
+        assert [reference() for reference in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_code_that_never_ends_is_left_alone() -> None:

@@ -69,7 +69,7 @@ PROGRAMS = st.recursive(LEAVES, _branches, max_leaves=10)
 LIVES = st.lists(st.integers(0, 24 * 60), max_size=20)
 
 
-@effort(60, 3000)
+@effort(40, 3000)
 @given(PROGRAMS, LIVES, st.data())
 def test_replay_from_any_prefix_decides_the_same(
     program: list[Any], life: list[int], data: st.DataObject
@@ -84,7 +84,7 @@ def test_replay_from_any_prefix_decides_the_same(
         driver.instance.dispose()
 
 
-@effort(60, 2000)
+@effort(40, 2000)
 @given(PROGRAMS, LIVES, st.sampled_from(["change", "drop", "swap", "insert", "timer"]), st.data())
 def test_changed_code_is_noticed_at_its_event(
     program: list[Any], life: list[int], mutation: str, data: st.DataObject
@@ -122,7 +122,7 @@ def test_another_process_decides_the_same() -> None:
     """Another hash seed gives other orders of sets of text, and other addresses."""
     cases: list[Any] = []
 
-    @effort(40, 400)
+    @effort(30, 400)
     @given(PROGRAMS, LIVES)
     def collect(program: list[Any], life: list[int]) -> None:
         cases.append([program, life])

@@ -29,7 +29,7 @@ from perdure.engine.payloads import blob_prefix
 from perdure.engine.scheduler.context import Context
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.ports.addresses import Address, TaskKey, TimerKey
-from perdure.ports.errors import AlreadyExists, Conflict
+from perdure.ports.errors import AlreadyExists, Conflict, PortError
 
 _LATE = 1.0
 """Seconds after which what was begun may be for a run that is over."""
@@ -64,11 +64,23 @@ async def perform(
             case _:
                 continue
     if beginnings:
-        await together(beginnings)
+        try:
+            await together(beginnings)
+        except PortError:
+            # Some went through, and whoever finds the run over does not come here again.
+            await _undo_if_over(context, address, live, commands)
+            raise
     # What a record both begins and takes back must be taken back last.
     await take_back(context, address, live.run, commands, queues=live.instance.queues)
     is_late = again or loop.time() - began > _LATE
-    if beginnings and is_late and await _is_over(context, address, live.run):
+    if beginnings and is_late:
+        await _undo_if_over(context, address, live, commands)
+
+
+async def _undo_if_over(
+    context: Context, address: Address, live: LiveRun, commands: Sequence[Command]
+) -> None:
+    if await _is_over(context, address, live.run):
         await take_back(context, address, live.run, _undone(commands), queues=live.instance.queues)
 
 

@@ -22,7 +22,7 @@ from perdure.engine.scheduler.effects import dead_letter_garbage
 from perdure.engine.scheduler.leftovers import keep_young, purge_leftover
 from perdure.engine.scheduler.live import Item, LiveRun
 from perdure.engine.scheduler.opening import Blocked
-from perdure.engine.scheduler.pending import collect, has_pending, is_of_another_run
+from perdure.engine.scheduler.pending import collect, has_pending, is_before, is_of_another_run
 from perdure.engine.scheduler.turns import FIRST_PAUSE, LONGEST_PAUSE, apply, commit
 from perdure.ports.addresses import Address
 from perdure.ports.errors import Conflict, PortError
@@ -223,7 +223,7 @@ class WorkflowLane:
         done = [
             item
             for item in items
-            if item in strange or item.seq in live.named or item.seq <= live.after or item in forged
+            if item in strange or item.seq in live.named or is_before(live, item) or item in forged
         ]
         if not done:
             return items

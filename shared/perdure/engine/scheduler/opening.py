@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from dataclasses import dataclass, replace
+from typing import Final
 
 from perdure.core.errors import NondeterminismError
 from perdure.core.events import OUTSIDE, Event, NewerEvent, WorkflowStarted
@@ -31,6 +32,10 @@ from perdure.ports.addresses import Address, Lane
 
 _SUSPECT = 1.0
 """Seconds that a run waits for each strike that it has."""
+
+
+_AT_ONCE: Final = 256
+"""Turns replayed, some milliseconds, before the other workflows get their turn."""
 
 
 class Blocked(Exception):
@@ -243,7 +248,9 @@ async def replayed(
     """The run as its (unclosed) turns left it."""
     instance = await new_instance(context, address, started, history.started.timestamp)
     events = 0
-    for turn in history.turns:
+    for number, turn in enumerate(history.turns, 1):
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
         applied: list[tuple[int, int, Event | None]] = []
         for item in turn.events:
             event = item.event

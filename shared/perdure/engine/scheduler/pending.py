@@ -81,10 +81,21 @@ def is_of_another_run(live: LiveRun, item: Item) -> bool:
     return event.run not in ("", live.run)
 
 
+def is_before(live: LiveRun, item: Item) -> bool:
+    """Whether the event was for an earlier run of the id: it lies before the record or, where that
+    was purged meanwhile, before the start that this run begins with."""
+    if isinstance(item.event, WorkflowStarted):
+        return item.seq <= live.after
+    return item.seq <= max(live.after, live.start_seq)
+
+
 def outcomes(desk: Desk, live: LiveRun) -> set[int]:
     """Numbers of activities and timers whose outcome waits in the inbox."""
     found: set[int] = set()
-    for delivery in desk.held.values():
+    for seq, delivery in desk.held.items():
+        if seq in live.named:
+            # A timer that came early was armed again by the record that names its event.
+            continue
         event = readable(delivery.message.data)
         match event:
             case ActivityCompleted() | ActivityFailed() | ActivityCanceled() | TimerFired():
