@@ -21,6 +21,10 @@ from perdure.ports.errors import StoreFull
 
 logger = logging.getLogger("perdure.scheduler")
 
+_LOADS = 100
+_CROWDS = 20
+_MARKS = 50
+
 
 class WorkflowRegistry(Protocol):
     """The workflow code that a scheduler has, by type name."""
@@ -73,6 +77,14 @@ class Context:
     """Wakes the sweeper."""
     was_full: asyncio.Event = field(default_factory=asyncio.Event)
     """The store had no room: timers that fell due meanwhile may be stuck."""
+    loading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOADS))
+    """Thousands of runs that wake together are read so many at a time: else their answers come later
+    than anybody waits for them, and are all asked for again."""
+
+    crowding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CROWDS))
+    """Turns that perform many effects at once."""
+    marking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MARKS))
+    """Marks of long runs in STATE: none of them may delay what somebody waits for."""
 
     @property
     def first_record(self) -> float:

@@ -8,7 +8,8 @@ published again verifies it. Nothing here decides anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from itertools import batched
 from typing import Any
 
 import msgspec
@@ -35,6 +36,9 @@ _LATE = 1.0
 """Seconds after which what was begun may be for a run that is over."""
 _SHOWN = 16_384
 """Bytes of garbage that its letter shows."""
+_SHARE = 100
+"""Effects of one turn that are performed at once."""
+_BEGINNINGS = (ScheduleActivity, RetryActivity, StartTimer)
 _ENDINGS = (CancelActivity, CancelTimer, RejectSignal)
 _encoder = msgspec.json.Encoder()
 
@@ -51,21 +55,11 @@ async def perform(
     """Returns once everything ``commands`` ask for is stored. Closes are not performed here."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    beginnings: list[Coroutine[Any, Any, None]] = []
     dispatch = _Dispatch(context, address, live, record_seq, again)
-    for command in commands:
-        match command:
-            case ScheduleActivity():
-                beginnings.append(dispatch.schedule(command))
-            case RetryActivity():
-                beginnings.append(dispatch.retry(command))
-            case StartTimer():
-                beginnings.append(dispatch.start_timer(command))
-            case _:
-                continue
+    beginnings = [command for command in commands if isinstance(command, _BEGINNINGS)]
     if beginnings:
         try:
-            await together(beginnings)
+            await _each(context, dispatch.begin, beginnings)
         except PortError:
             # Some went through, and whoever finds the run over does not come here again.
             await _undo_if_over(context, address, live, commands)
@@ -117,22 +111,22 @@ async def take_back(
 ) -> None:
     """The cancellations and rejections among ``commands``: needs no workflow code. ``queues`` tells
     the task queue of activities that are not on the workflow's own."""
-    if not any(isinstance(command, _ENDINGS) for command in commands):
-        return
-    desk = _Retraction(context, address, run, queues)
-    endings: list[Coroutine[Any, Any, None]] = []
-    for command in commands:
-        match command:
-            case CancelActivity():
-                endings.append(desk.cancel_activity(command))
-            case CancelTimer():
-                endings.append(desk.cancel_timer(command))
-            case RejectSignal():
-                endings.append(desk.reject_signal(command))
-            case _:
-                continue
+    endings = [command for command in commands if isinstance(command, _ENDINGS)]
     if endings:
-        await together(endings)
+        await _each(context, _Retraction(context, address, run, queues).end, endings)
+
+
+async def _each[C: Command](
+    context: Context, act: Callable[[C], Coroutine[Any, Any, None]], commands: Sequence[C]
+) -> None:
+    """All of them, side by side as far as the store keeps up: thousands at once would each be given
+    up while they wait for the others, and all begun again."""
+    if len(commands) == 1:
+        await act(commands[0])
+        return
+    for share in batched(commands, _SHARE):
+        async with context.crowding:
+            await together([act(command) for command in share])
 
 
 async def together(outlets: list[Coroutine[Any, Any, None]]) -> None:
@@ -236,7 +230,18 @@ class _Dispatch:
         )
         return msgspec.structs.replace(task, **changes) if changes else task
 
-    async def schedule(self, command: ScheduleActivity) -> None:
+    def begin(
+        self, command: ScheduleActivity | RetryActivity | StartTimer
+    ) -> Coroutine[Any, Any, None]:
+        match command:
+            case ScheduleActivity():
+                return self._schedule(command)
+            case RetryActivity():
+                return self._retry(command)
+            case StartTimer():
+                return self._start_timer(command)
+
+    async def _schedule(self, command: ScheduleActivity) -> None:
         if command.n not in self._live.instance.ledger.activities:
             return
         dedup = f"{self._live.run}:{command.n}:1"
@@ -244,7 +249,7 @@ class _Dispatch:
             self._task_key(command), encode_task(self._task(command)), dedup=dedup
         )
 
-    async def retry(self, command: RetryActivity) -> None:
+    async def _retry(self, command: RetryActivity) -> None:
         activity = self._live.instance.ledger.activities.get(command.n)
         if activity is None or activity.attempt != command.attempt:
             return
@@ -280,7 +285,7 @@ class _Dispatch:
             return False
         return True
 
-    async def start_timer(self, command: StartTimer) -> None:
+    async def _start_timer(self, command: StartTimer) -> None:
         if command.n not in self._live.instance.ledger.timers:
             return
         fired = encode_event(TimerFired(run=self._live.run, n=command.n, due=command.due))
@@ -308,7 +313,18 @@ class _Retraction:
     def _timer_key(self, n: int) -> TimerKey:
         return TimerKey(self._address, self._run, n)
 
-    async def cancel_activity(self, command: CancelActivity) -> None:
+    def end(
+        self, command: CancelActivity | CancelTimer | RejectSignal
+    ) -> Coroutine[Any, Any, None]:
+        match command:
+            case CancelActivity():
+                return self._cancel_activity(command)
+            case CancelTimer():
+                return self._cancel_timer(command)
+            case RejectSignal():
+                return self._reject_signal(command)
+
+    async def _cancel_activity(self, command: CancelActivity) -> None:
         queue = self._queue_of(command.n)
         key = TaskKey(queue, self._address.workflow_id, self._run, command.n)
         if command.forget:
@@ -337,12 +353,12 @@ class _Retraction:
     def _queue_of(self, n: int) -> str:
         return self._queues.get(n, self._address.queue)
 
-    async def cancel_timer(self, command: CancelTimer) -> None:
+    async def _cancel_timer(self, command: CancelTimer) -> None:
         key = self._timer_key(command.n)
         self._context.short_timers.forget(key)
         await self._backend.timers.cancel(key)
 
-    async def reject_signal(self, command: RejectSignal) -> None:
+    async def _reject_signal(self, command: RejectSignal) -> None:
         letter = {
             "reason": "invalid_arguments",
             "message": command.reason,

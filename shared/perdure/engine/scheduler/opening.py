@@ -111,13 +111,14 @@ async def fresh(context: Context, address: Address, item: Item, *, after: int) -
 
 async def open_run(context: Context, address: Address) -> Opened | Ended | None:
     """The newest run of the log; None when there is no log. Raises Blocked, HistoryGone."""
-    try:
-        history = await load_history(context.backend, address)
-    except (NewerEvent, NewerRecord) as error:
-        raise Blocked(str(error)) from error
-    if history is None:
-        return None
-    entry = await state_of(context, address)
+    async with context.loading:
+        try:
+            history = await load_history(context.backend, address)
+        except (NewerEvent, NewerRecord) as error:
+            raise Blocked(str(error)) from error
+        if history is None:
+            return None
+        entry = await state_of(context, address)
     first: list[Item] = []
     if history.closing is not None:
         if entry is not None and entry.run == history.run and not entry.is_open:

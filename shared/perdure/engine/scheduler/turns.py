@@ -245,7 +245,10 @@ def _mark_soon(desk: Desk, live: LiveRun) -> None:
             desk.context.background(write(entry), what)
 
     async def write(entry: StateEntry) -> None:
-        live.revision = await closing.write_forward(desk.context, entry, revision=live.revision)
+        async with desk.context.marking:
+            live.revision = await closing.write_forward(
+                desk.context, entry, revision=live.revision
+            )
 
     if desk.mark_at is None:
         desk.mark_at = asyncio.get_running_loop().call_later(_MARK_AFTER, mark)
