@@ -1,0 +1,1 @@
+"""How results are shown and kept: tables, Markdown, JSON, pictures, comparisons."""
