@@ -16,6 +16,7 @@ from perdure.client.handle import WorkflowHandle
 from perdure.client.histories import WorkflowHistory
 from perdure.core.errors import (
     InvalidInputError,
+    StoreFullError,
     UnavailableError,
     WorkflowAlreadyStartedError,
     WorkflowFailureError,
@@ -28,6 +29,7 @@ __all__ = [
     "InvalidInputError",
     "PendingActivity",
     "PendingTimer",
+    "StoreFullError",
     "UnavailableError",
     "WorkflowAlreadyStartedError",
     "WorkflowExecutionDescription",

@@ -14,6 +14,7 @@ from perdure.client.handle import WorkflowHandle
 from perdure.client.start_options import StartOptions, known_workflow, start_request
 from perdure.core.errors import InvalidInputError, UnavailableError
 from perdure.core.ids import check_namespace
+from perdure.engine.admission import Admission
 from perdure.engine.patience import DEFAULT_TIMEOUT
 from perdure.engine.starts import start
 from perdure.ports.backend import Backend
@@ -39,6 +40,7 @@ class Client:
         self._data_converter = data_converter or DataConverter.default()
         self._identity = identity or default_identity()
         self._newest: OrderedDict[str, int] = OrderedDict()
+        self._admission = Admission(backend)
         self._resources = AsyncExitStack()
 
     @classmethod
@@ -153,7 +155,8 @@ class Client:
     ) -> WorkflowHandle[Any, Any]:
         """Start a workflow: its class's ``run``, the class, or a name; returns once it is durable.
 
-        Raises InvalidInputError (nothing is stored), WorkflowAlreadyStartedError, UnavailableError.
+        Raises InvalidInputError (nothing is stored), WorkflowAlreadyStartedError, UnavailableError
+        (StoreFullError when there is no room for new workflows).
         """
         request = start_request(
             workflow,
@@ -163,7 +166,7 @@ class Client:
             now=self._backend.clock.now(),
         )
         timeout = checked_seconds(options.get("rpc_timeout"), "rpc_timeout") or DEFAULT_TIMEOUT
-        outcome = await start(self._backend, request, timeout=timeout)
+        outcome = await start(self._backend, request, timeout=timeout, admission=self._admission)
         return WorkflowHandle(
             self,
             request.workflow_id,

@@ -11,7 +11,7 @@ import msgspec
 from perdure.core.durations import to_datetime
 from perdure.core.failures import Failure
 from perdure.core.payloads import PayloadConverter
-from perdure.core.state import StateEntry, Status
+from perdure.core.state import StateEntry, Status, Strike
 
 
 class WorkflowExecutionStatus(IntEnum):
@@ -87,6 +87,8 @@ class WorkflowExecutionDescription:
     workers: Mapping[str, int] = field(default_factory=dict[str, int])
     """Live activity workers of each task queue that a pending activity is on."""
     blocked: str = ""
+    strikes: Sequence[Strike] = ()
+    """Processes that the run's code cost, newest last; three of one build quarantine it."""
     failure: Failure | None = None
     first_run_id: str = ""
     search_attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -128,6 +130,7 @@ def describe_entry(
         unhandled_signals=tuple(waiting.unhandled_signals) if waiting else (),
         workers=waiting.workers if waiting else {},
         blocked=entry.blocked,
+        strikes=tuple(entry.strikes),
         failure=entry.failure,
         first_run_id=entry.first_run or entry.run,
         search_attributes={

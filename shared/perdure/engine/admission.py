@@ -97,10 +97,8 @@ class Admission:
 
     def _close(self, *, closed: bool) -> None:
         if closed and not self._is_closed:
-            _logger.warning(
-                "the store is %s: new workflows wait or are refused, the others go on",
-                self._filled(),
-            )
+            # Whoever asks is told; for those who only watch, their watch says it louder.
+            _logger.info("the store is %s: no new workflow is admitted", self._filled())
         elif self._is_closed and not closed:
             _logger.info("the store has room again: new workflows are admitted")
         self._is_closed = closed

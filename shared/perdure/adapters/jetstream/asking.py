@@ -55,6 +55,7 @@ class Asking:
         self._mux = Mux(f"{self.inbox}.r")
         self._client = WireClient()
         self._ready = asyncio.Event()
+        self._turnstile = asyncio.Lock()
         self._closing = False
         self.refusals: Counter[int] = Counter()
         """How often the server said no, by its error number, or by its status where it gave none."""
@@ -229,19 +230,16 @@ class Asking:
             await self._until_relieved(timeout)
 
     async def _until_relieved(self, timeout: float) -> None:
-        now = asyncio.get_running_loop().time
-        deadline = now() + timeout
-        # Whoever went on first may have filled the buffer again.
-        while self._client.congested:
-            left = deadline - now()
-            if left <= 0:
-                raise Unavailable(
-                    f"NATS at {self.options.addresses} does not read: {self._client.waiting} bytes "
-                    f"wait to be sent, for {timeout:.3g} s"
-                )
-            await self._client.relieve(left)
-            if not self.connected:
-                return
+        try:
+            # One after the other: all at once would only fill the buffer again.
+            async with asyncio.timeout(timeout), self._turnstile:
+                while self.connected and self._client.congested:
+                    await self._client.relieve()
+        except TimeoutError:
+            raise Unavailable(
+                f"NATS at {self.options.addresses} does not read: {self._client.waiting} bytes "
+                f"wait to be sent, for {timeout:.3g} s"
+            ) from None
 
     async def _insist(
         self,

@@ -9,6 +9,7 @@ from typing import cast
 
 from perdure.adapters.jetstream.archive import JetStreamArchive
 from perdure.adapters.jetstream.blobs import JetStreamBlobs
+from perdure.adapters.jetstream.capacity import JetStreamCapacity
 from perdure.adapters.jetstream.clock import StreamClock
 from perdure.adapters.jetstream.ingress import JetStreamIngress
 from perdure.adapters.jetstream.link import ConnectOptions, Link
@@ -35,12 +36,16 @@ from perdure.ports.backend import Backend
 
 _HEADROOM = 64 * 1024
 _LARGEST_MESSAGE = 900_000
+_DEPOSED = 30_000_000_000
+"""A leader that is cut off goes on answering reads for up to 20 s; then it knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JetStreamOptions:
     """A namespace on a server. ``create=False`` only verifies the streams; ``replicas``,
-    ``partitions`` and ``retention`` are the namespace's when None."""
+    ``partitions`` and ``retention`` are the namespace's when None. ``store_limit`` says how many bytes
+    the account has where it has no limit of its own (0: nobody knows); beyond ``store_threshold`` of
+    them no workflow is started."""
 
     connection: ConnectOptions = field(default_factory=ConnectOptions)
     namespace: str = "default"
@@ -53,12 +58,18 @@ class JetStreamOptions:
     partitions: int | None = None
     lease: timedelta = timedelta(seconds=10)
     reply_prefixes: Sequence[str] = ()
+    store_limit: int = 0
+    store_threshold: float = 0.85
 
     def __post_init__(self) -> None:
         if self.partitions is not None and self.partitions not in PARTITIONS:
             raise ValueError(f"partitions must be one of {PARTITIONS}, not {self.partitions}")
         if self.lease < timedelta(seconds=1):
             raise ValueError(f"lease must be at least a second, not {self.lease}")
+        if self.store_limit < 0:
+            raise ValueError(f"store_limit must not be negative: {self.store_limit}")
+        if not 0.1 <= self.store_threshold <= 1:
+            raise ValueError(f"store_threshold must be from 0.1 to 1, not {self.store_threshold}")
 
     @property
     def subjects(self) -> Subjects:
@@ -104,7 +115,7 @@ async def compose(link: Link, options: JetStreamOptions) -> Backend:
         tasks=JetStreamTasks(link, subjects, replicas=replicas, lease=lease, clock=clock),
         heartbeats=JetStreamHeartbeats(link, subjects, replicas=replicas),
         timers=JetStreamTimers(link, subjects, replicas=replicas),
-        state=JetStreamState(link, subjects),
+        state=JetStreamState(link, subjects, replicas=replicas),
         blobs=JetStreamBlobs(link, subjects),
         archive=JetStreamArchive(link, subjects),
         announcements=JetStreamAnnouncements(link, subjects),
@@ -114,9 +125,12 @@ async def compose(link: Link, options: JetStreamOptions) -> Backend:
         messages=JetStreamMessages(link, subjects),
         members=JetStreamMembers(link, subjects),
         clock=clock,
+        capacity=JetStreamCapacity(link, replicas=replicas, limit=options.store_limit),
         max_message=min(_LARGEST_MESSAGE, link.max_payload - _HEADROOM),
         lease=lease,
+        unsure=_DEPOSED if replicas > 1 else 0,
         partitions=partitions,
+        store_threshold=options.store_threshold,
     )
 
 

@@ -1,7 +1,7 @@
 """How to reach NATS."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -36,6 +36,8 @@ class ConnectOptions:
     ping_interval: int = 5
     buffer: int = 8 * 1024 * 1024
     """Bytes held back while the socket is slow or the server away."""
+    on_refusal: Callable[[int], None] | None = None
+    """Told the number of each error that JetStream answers with. It must not raise."""
 
     @property
     def addresses(self) -> str:

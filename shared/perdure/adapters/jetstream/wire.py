@@ -129,7 +129,6 @@ class WireClient(Client):
         self._generation = 0
         self._unsent = 0
         self._flush_planned = False
-        self._relief: asyncio.Task[None] | None = None
         self._ps: Any = _Feed(self)
 
     # -------------------------------------------------------------- sending
@@ -183,18 +182,12 @@ class WireClient(Client):
             return self._pending_data_size + self._unsent
         return self._pending_data_size
 
-    async def relieve(self, timeout: float) -> None:
-        """Wait for the socket to take what is waiting, or for this client's end, but not for long."""
-        if self._relief is None or self._relief.done():
-            self._relief = asyncio.get_running_loop().create_task(self._until_relieved())
-        await asyncio.wait({self._relief}, timeout=timeout)
-
-    async def _until_relieved(self) -> None:
-        # One looks for all. The client's own flush reports an error after two seconds, and its wait
-        # swallows cancellations.
-        while self.congested and self._status == Client.CONNECTED:
-            await asyncio.sleep(_LOOK)
-            self._unsent = self._left_by_socket()
+    async def relieve(self) -> None:
+        """Give the socket a moment to take what is waiting."""
+        # Not by the client's own flush: it reports an error after two seconds, and its wait swallows
+        # cancellations.
+        await asyncio.sleep(_LOOK)
+        self._unsent = self._left_by_socket()
 
     def _left_by_socket(self) -> int:
         # Asked for, and not left to the client's flush: asyncio's transport does not hold back

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from perdure.adapters.memory.archive import MemoryArchive
 from perdure.adapters.memory.blobs import MemoryBlobStore
+from perdure.adapters.memory.capacity import MemoryCapacity
 from perdure.adapters.memory.clock import MemoryClock
 from perdure.adapters.memory.inbox import MemoryInbox
 from perdure.adapters.memory.ingress import MemoryIngress
@@ -70,6 +71,7 @@ class MemoryStore:
             messages=MemoryMessages(server, session),
             members=MemoryMembers(server, session),
             clock=MemoryClock(server),
+            capacity=MemoryCapacity(server, session),
             max_message=self._max_message,
             lease=server.lease,
             partitions=server.partitions,
@@ -98,6 +100,15 @@ class MemoryStore:
     @full.setter
     def full(self, value: bool) -> None:
         self._server.room.full = value
+
+    @property
+    def taken(self) -> float:
+        """The part of the disk that is said to be taken."""
+        return self._server.room.taken
+
+    @taken.setter
+    def taken(self, value: float) -> None:
+        self._server.room.taken = value
 
     async def request(
         self,

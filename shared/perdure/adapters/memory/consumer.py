@@ -152,6 +152,12 @@ class Consumer[K: Hashable]:
         self._again.clear()
         self._fresh = deque(sorted({*self._fresh, *self._attempts}))
 
+    def end_leases(self) -> None:
+        """Whoever holds something is gone: it may be offered to others."""
+        for offer in list(self._leases):
+            offer.subscription.buffered.pop(offer, None)
+            self._returned(offer)
+
     def detach(self, subscription: ConsumerSubscription[K]) -> None:
         if subscription not in self._subscriptions:
             return

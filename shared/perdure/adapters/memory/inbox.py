@@ -25,10 +25,20 @@ class MemoryInbox:
         self._session = session
 
     async def open(
-        self, queue: str, partition: int, on_delivery: Callable[[Delivery], None], *, credit: int
+        self,
+        queue: str,
+        partition: int,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        credit: int,
+        reclaim: bool = False,
     ) -> Subscription:
-        return await self._session.call(
-            lambda: self._server.inbox(queue, partition).open(
+        def opened() -> Subscription:
+            consumer = self._server.inbox(queue, partition)
+            if reclaim:
+                consumer.end_leases()
+            return consumer.open(
                 self._session, lambda offer: on_delivery(InboxDelivery(offer)), credit=credit
             )
-        )
+
+        return await self._session.call(opened)

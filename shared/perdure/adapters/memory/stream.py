@@ -28,6 +28,7 @@ class Room:
     """The disk that all streams of a store share."""
 
     full: bool = False
+    taken: float = 0.0
 
 
 def copied(data: bytes) -> bytes:

@@ -11,13 +11,15 @@ from typing import Final
 
 from perdure.core.errors import (
     InvalidInputError,
+    StoreFullError,
     UnavailableError,
     WorkflowAlreadyStartedError,
     WorkflowNotFoundError,
 )
 from perdure.core.events import WorkflowSignaled
+from perdure.engine.admission import Admission
 from perdure.engine.delivery import WorkflowClosedError, deliver
-from perdure.engine.ingress.lanes import Held, Lanes
+from perdure.engine.ingress.lanes import Held, Lanes, Parked
 from perdure.engine.ingress.outcomes import (
     UNKNOWN_WORKFLOW,
     WORKFLOW_CLOSED,
@@ -52,9 +54,11 @@ class Desk:
         *,
         task_queue: str,
         patience: float,
+        admission: Admission,
         on_outcome: Callable[[str, str], None] | None = None,
     ) -> None:
         self._backend = backend
+        self._admission = admission
         self._task_queue = task_queue
         self._patience = patience
         self._on_outcome = on_outcome
@@ -63,6 +67,11 @@ class Desk:
     def attach(self, lanes: Lanes[Request]) -> None:
         """Where its requests come from, so that it can ask what else is in hand."""
         self._lanes = lanes
+
+    @property
+    def has_parked(self) -> bool:
+        """Whether starts wait for room in the store."""
+        return self._lanes is not None and self._lanes.has_parked
 
     async def close(self) -> None:
         if self._lanes is not None:
@@ -78,7 +87,8 @@ class Desk:
         return request.workflow_id, request
 
     async def handle(self, held: Held[Request]) -> None:
-        """Do it, and say what came of it; returns when it may be settled."""
+        """Do it, and say what came of it; returns when it may be settled. Raises Parked for a start
+        that there is no room for: events of those under way must not wait behind it."""
         pause, tries = 0.1, 0
         while True:
             try:
@@ -86,6 +96,8 @@ class Desk:
                 await self._report(held, outcome)
                 return
             except (UnavailableError, PortError) as error:
+                if isinstance(error, StoreFullError) and isinstance(held.request, StartRequest):
+                    raise Parked from error
                 _logger.warning("ingress request %d waits: %s", held.seq, error)
             except Exception as error:
                 # A fault of ours: the id's later requests must not wait behind it for ever.
@@ -103,7 +115,7 @@ class Desk:
                 case InvalidInputError():
                     return Refused.because(request)
                 case StartRequest():
-                    outcome = await start(self._backend, request)
+                    outcome = await start(self._backend, request, admission=self._admission)
                     status = "started" if outcome.new else "existing"
                     return Accepted(id=request.workflow_id, run_id=outcome.run, status=status)
                 case EventRequest():

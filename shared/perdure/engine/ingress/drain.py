@@ -15,6 +15,7 @@ from typing import Final, Self
 import msgspec
 
 from perdure.core.durations import SECOND
+from perdure.engine.admission import Admission
 from perdure.engine.ingress.desk import Desk
 from perdure.engine.ingress.lanes import Lanes
 from perdure.ports.backend import Backend
@@ -63,6 +64,7 @@ class IngressDrain:
         self._patience = patience
         self._credit = credit
         self._on_outcome = on_outcome
+        self._admission = Admission(backend)
         self._turns: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._said_at = 0.0
@@ -131,6 +133,9 @@ class IngressDrain:
                 await self._close_door()
                 await self._beat(drains=False)
             return
+        if self._desk is not None and self._desk.has_parked and not await self._admission.refusal():
+            _logger.info("ingress drainer %s goes on with the starts that waited", self._member)
+            await self._close_door()
         # Whoever drains now has seen this one step in, or will, or is gone: two at once would cost
         # the order of an id's requests.
         if not self.is_draining and not others:
@@ -147,6 +152,7 @@ class IngressDrain:
             self._backend,
             task_queue=self._task_queue,
             patience=self._patience,
+            admission=self._admission,
             on_outcome=self._on_outcome,
         )
         lanes = Lanes(desk.read, desk.handle, lease=self._backend.lease)
