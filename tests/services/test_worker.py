@@ -1,8 +1,11 @@
 """``perdure.worker``: what it takes, what it runs, how it ends."""
 
 import asyncio
+import logging
 import signal
-from collections.abc import Callable, Coroutine
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -259,3 +262,129 @@ def test_a_program_that_only_works_ends_well(
     assert asyncio.run(scenario()) == "attempt 1"
     assert "done" in program.lines
     assert "Traceback" not in program.output
+
+
+@workflow.defn
+class Stuck:
+    @workflow.run
+    async def run(self, seconds: float) -> str:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            pass
+        return "out again"
+
+
+class Said(logging.Handler):
+    """What the watchdog's thread logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@pytest.fixture
+def said() -> Iterator[Said]:
+    handler = Said()
+    logger = logging.getLogger("perdure.worker")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def test_a_turn_that_takes_too_long_is_told_with_its_stack(said: Said) -> None:
+    seen: list[str] = []
+
+    async def scenario(client: Client) -> None:
+        limit = timedelta(milliseconds=200)
+        worker = Worker(client, task_queue="q", workflows=[Stuck], turn_timeout=limit)
+
+        def look() -> None:
+            # As a health check of the program would, in a thread of its own.
+            while not seen and not worker.is_shutdown:
+                if trouble := worker.stuck:
+                    seen.append(trouble)
+                time.sleep(0.01)
+
+        async with worker:
+            assert worker.stuck == ""
+            looking = threading.Thread(target=look)
+            looking.start()
+            try:
+                assert await client.execute_workflow("Stuck", 2.0, id="s", task_queue="q")
+            finally:
+                seen.append("") if not seen else None
+                looking.join()
+            assert worker.stuck == ""
+
+    virtually(scenario)
+    assert "a turn of workflow 's' has run for" in seen[0]
+    assert len(said.texts) == 1
+    assert "a turn of workflow 's' has run for" in said.texts[0]
+    assert "in run" in said.texts[0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"debug_mode": True}, {"turn_timeout": timedelta(0)}, {"workflows": []}]
+)
+def test_nobody_watches_where_nobody_should(said: Said, options: dict[str, Any]) -> None:
+    async def scenario(client: Client) -> None:
+        chosen: dict[str, Any] = {"workflows": [Stuck], "activities": [greet], **options}
+        async with Worker(client, task_queue="q", **chosen) as worker:
+            names = [thread.name for thread in threading.enumerate()]
+            assert "perdure-watchdog" not in names
+            assert worker.stuck == ""
+            another = worker.config()
+            another["task_queue"] = "p"
+            assert Worker(**another).stuck == ""
+
+    virtually(scenario)
+    assert said.texts == []
+
+
+def test_a_negative_turn_timeout_is_refused() -> None:
+    with pytest.raises(ValueError, match="turn_timeout"):
+        Worker(client(), task_queue="q", workflows=[Stuck], turn_timeout=timedelta(seconds=-1))
+
+
+EXITING = """
+import asyncio, sys
+from datetime import timedelta
+
+from perdure import workflow
+from perdure.client import Client
+from perdure.worker import Worker
+
+
+@workflow.defn
+class Endless:
+    @workflow.run
+    async def run(self) -> None:
+        while True:
+            pass
+
+
+async def main() -> None:
+    async with await Client.connect(sys.argv[1]) as client:
+        limit = timedelta(milliseconds=200)
+        async with Worker(
+            client, task_queue="q", workflows=[Endless], turn_timeout=limit, exit_on_stuck_turn=True
+        ):
+            await client.execute_workflow(Endless.run, id="e", task_queue="q")
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.e2e
+def test_a_program_may_end_because_of_a_stuck_turn(
+    perdures: Processes, server: RunningServer
+) -> None:
+    (perdures.folder / "exiting.py").write_text(EXITING)
+    process = perdures.python("exiting.py", server.url)
+    assert process.ended() == 70, process.output
+    assert "a turn of workflow 'e' has run for" in process.output
+    assert "in run" in process.output

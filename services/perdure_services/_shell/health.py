@@ -24,11 +24,20 @@ type ReadyCheck = Callable[[], Awaitable[str]]
 class HealthServer:
     """Answers as long as the event loop turns: that it does is what ``/healthz`` says."""
 
-    def __init__(self, *, host: str, port: int, any_port: bool, ready: ReadyCheck) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        any_port: bool,
+        ready: ReadyCheck,
+        remark: Callable[[], str] = str,
+    ) -> None:
         self._host = host
         self._wanted = port
         self._any_port = any_port
         self._ready = ready
+        self._remark = remark
         self._server: asyncio.Server | None = None
         self.port = 0
         """Where it listens; 0 while it doesn't."""
@@ -82,6 +91,8 @@ class HealthServer:
                 reason = await self._ready()
                 ready_gauge.set(0 if reason else 1)
                 text = f"not ready: {reason}\n" if reason else "ready\n"
+                if remark := self._remark():
+                    text += f"{remark}\n"
                 return _response(503 if reason else 200, text, head=head)
             case "/metrics":
                 ready_gauge.set(0 if await self._ready() else 1)

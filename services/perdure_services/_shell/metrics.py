@@ -58,7 +58,15 @@ _ingress = Counter("perdure_ingress_requests", "Requests at the durable door.", 
 _refusals = Counter(
     "perdure_nats_refusals", "Errors that JetStream answered with, by its number.", ["code"]
 )
+_replaced = Counter(
+    "perdure_process_replacements", "Processes that a supervisor put in the place of lost ones."
+)
 ready_gauge = Gauge("perdure_ready", "1 while this process does its part.")
+
+
+def count_replacements(count: int) -> None:
+    """Of the whole life of this process's supervisor."""
+    _replaced.inc(count)
 
 
 class Bounded:

@@ -23,9 +23,13 @@ from perdure.core.errors import InvalidInputError
 from perdure.core.ids import check_id, check_namespace
 from perdure_services._shell.durations import Duration
 from perdure_services._shell.errors import Refused
+from perdure_services._shell.judging import Limits
+from perdure_services._shell.sizes import Size
 from perdure_services._shell.sources import sources
+from perdure_services._shell.usage import machine_memory
 
 _PREFIX: Final = "PERDURE_"
+_MEMORY_LIMIT: Final = 2 << 30
 
 Words = Annotated[tuple[str, ...], NoDecode]
 """Several words; in an environment variable parted by commas."""
@@ -63,6 +67,12 @@ class ConnectionSettings(BaseSettings):
     partitions: int | None = None
     reply_prefixes: Words = ()
     """Where else than in inboxes replies to durable requests may go."""
+    store_limit: Size = 0
+    """Bytes that the account has, where it has no limit of its own."""
+    store_threshold: float = Field(default=0.85, ge=0.1, le=1)
+    """The part of them beyond which no workflow is started."""
+    ingress_limit: Size | None = None
+    """Bytes of requests that may wait in INGRESS; the namespace's own when None."""
 
     @classmethod
     def settings_customise_sources(
@@ -138,6 +148,9 @@ class ConnectionSettings(BaseSettings):
                 retention=self.retention,
                 partitions=self.partitions,
                 reply_prefixes=self.reply_prefixes,
+                max_bytes={} if self.ingress_limit is None else {"ingress": self.ingress_limit},
+                store_limit=self.store_limit,
+                store_threshold=self.store_threshold,
             )
         except ValueError as error:
             raise Refused(str(error)) from error
@@ -202,6 +215,21 @@ class CodeSettings(ServiceSettings):
         if not value:
             raise ValueError("name at least one task queue")
         return tuple(dict.fromkeys(check_id(queue, "task_queue") for queue in value))
+
+
+class SupervisedSettings(CodeSettings):
+    """What a service has whose users' code may cost it its process. 0: no limit."""
+
+    turn_timeout: Duration = timedelta(seconds=1.5)
+    memory_limit: Size | None = None
+    """What a process may grow by in one turn; else 2 GiB, or a quarter of what the machine has."""
+
+    @property
+    def limits(self) -> Limits:
+        memory = self.memory_limit
+        if memory is None:
+            memory = min(_MEMORY_LIMIT, machine_memory() // 4)
+        return Limits(time=self.turn_timeout.total_seconds(), memory=memory)
 
 
 def split_words(value: Any) -> Any:

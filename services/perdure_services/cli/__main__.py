@@ -10,6 +10,7 @@ from perdure_services.cli import (
     dev,
     inspection,
     names,
+    quarantine,
     services,
     topology,
     workflows,
@@ -43,6 +44,7 @@ services.register(app)
 for group in (app, workflow):
     workflows.register(group)
     inspection.register(group)
+    quarantine.register(group)
 app.add_typer(workflow, name="workflow", hidden=True)
 app.add_typer(names.app, name="id")
 app.add_typer(topology.topology, name="topology")

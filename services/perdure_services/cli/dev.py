@@ -1,5 +1,7 @@
 """``dev``: every service in one process, over a nats-server of its own."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,7 +18,8 @@ from perdure_services._shell.loading import load_app
 from perdure_services._shell.logs import set_up_logs
 from perdure_services._shell.running import Shell, run_guarded
 from perdure_services._shell.service import Service
-from perdure_services._shell.settings import CodeSettings
+from perdure_services._shell.settings import SupervisedSettings
+from perdure_services._shell.supervision import Ward, supervise
 from perdure_services.activity_worker.app import ActivityWorkerService
 from perdure_services.activity_worker.settings import ActivityWorkerSettings
 from perdure_services.cli.commands import Context, Creds, Namespace, Password, Server, User
@@ -29,9 +32,10 @@ from perdure_services.signal_gateway.app import GatewayService
 from perdure_services.signal_gateway.settings import GatewaySettings
 
 _USUAL_PORT = 4222
+_ENDS_WITHIN, _GLANCE = 10.0, 0.02
 
 
-class DevSettings(CodeSettings):
+class DevSettings(SupervisedSettings):
     """Everything at once needs everything's permissions; nothing is seen from other machines."""
 
     role: ClassVar[Role] = Role.ADMIN
@@ -82,19 +86,27 @@ def dev(
             health_port=health_port,
             log_level=log_level,
         )
-        set_up_logs("human", settings.log_level)
-        app = load_app(settings.imports) if settings.imports else App()
     except Refused as error:
         raise typer.Exit(report(error, as_json=False)) from error
-    embedded = None
-    if server is None and context is None:
-        embedded = EmbeddedServer(data, port=port, durable=not relaxed)
-    raise typer.Exit(_run(settings, app, embedded, data=data, port=port, relaxed=relaxed))
+    set_up_logs("human", settings.log_level)
+
+    def work(ward: Ward) -> int:
+        try:
+            app = load_app(settings.imports) if settings.imports else App()
+        except Refused as error:
+            return report(error, as_json=False)
+        embedded = None
+        if server is None and context is None:
+            embedded = EmbeddedServer(data, port=port, durable=not relaxed)
+        return _run(settings, app, ward, embedded, data=data, port=port, relaxed=relaxed)
+
+    raise typer.Exit(supervise(work, settings.limits))
 
 
 def _run(
     settings: DevSettings,
     app: App,
+    ward: Ward,
     embedded: EmbeddedServer | None,
     *,
     data: Path,
@@ -105,6 +117,8 @@ def _run(
         async with AsyncExitStack() as stack:
             chosen = settings
             if embedded is not None:
+                if ward.replaced:
+                    await _until_ended(embedded)
                 try:
                     await stack.enter_async_context(embedded)
                 except OSError as error:
@@ -114,7 +128,7 @@ def _run(
             def ready(health: HealthServer) -> None:
                 _greet(chosen, app, health, embedded, data=data, port=port, relaxed=relaxed)
 
-            await Shell(_services(chosen, app), chosen, on_ready=ready).run()
+            await Shell(_services(chosen, app, ward), chosen, on_ready=ready).run()
 
     try:
         return run_guarded(main())
@@ -122,12 +136,20 @@ def _run(
         return report(error, as_json=False)
 
 
-def _services(settings: DevSettings, app: App) -> list[Service]:
+async def _until_ended(embedded: EmbeddedServer) -> None:
+    """The server of the process before this one ends with it, in a moment: not to be joined."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ENDS_WITHIN):
+            while embedded.alive:  # noqa: ASYNC110
+                await asyncio.sleep(_GLANCE)
+
+
+def _services(settings: DevSettings, app: App, ward: Ward) -> list[Service]:
     queues, identity = settings.task_queues, settings.identity
     services: list[Service] = []
     if app.workflows:
         scheduling = SchedulerSettings.load(task_queues=queues, identity=identity)
-        services.append(SchedulerService(scheduling, app))
+        services.append(SchedulerService(scheduling, app, ward))
     if app.activities:
         working = ActivityWorkerSettings.load(
             task_queues=queues, identity=identity, grace=settings.grace

@@ -1,6 +1,7 @@
 """``describe``, ``history``, ``list``."""
 
 import heapq
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from rich.text import Text
 from perdure.client import WorkflowExecutionDescription, WorkflowHistory
 from perdure.core.durations import to_datetime
 from perdure.core.state import StateEntry, Status, decode_state
+from perdure.engine.admission import Admission
 from perdure_services._shell.errors import Refused
 from perdure_services.cli.commands import Session, command
 from perdure_services.cli.histories import failure_line, history_table
@@ -41,11 +43,13 @@ async def describe(session: Session, id: Id, *, run: Run = None) -> None:
         found = await client.get_workflow_handle(id, run_id=run).describe()
         members = client.backend.members
         schedulers = len(await members.list(("scheduler", found.task_queue)))
+        admission = Admission(client.backend)
+        remark = await admission.refusal()
     if session.as_json:
-        print_json({**_as_json(found), "schedulers": schedulers})
+        print_json({**_as_json(found), "schedulers": schedulers, "store": asdict(admission.usage)})
         return
     _print_description(found)
-    for warning in _warnings(found, schedulers):
+    for warning in [*_warnings(found, schedulers), *filter(None, [remark])]:
         out.print(f"! {warning}", style="yellow", markup=False)
 
 
@@ -142,6 +146,7 @@ def _as_json(found: WorkflowExecutionDescription) -> dict[str, Any]:
         "closed_at": found.close_time.isoformat() if found.close_time else None,
         "history_length": found.history_length,
         "blocked": found.blocked or None,
+        "strikes": msgspec.to_builtins(found.strikes),
         "failure": msgspec.to_builtins(found.failure) if found.failure else None,
         "memo": dict(found.memo_values),
         "search_attributes": dict(found.search_attributes),
@@ -191,6 +196,9 @@ def _print_description(found: WorkflowExecutionDescription) -> None:
         rows.append(("history", f"{found.history_length} events"))
     if found.blocked:
         rows.append(("blocked", found.blocked))
+    for strike in found.strikes:
+        seen = to_datetime(strike.at)
+        rows.append(("strike", f"{shown_time(seen)} ({shown_age(seen)}): {strike.reason}"))
     if found.failure:
         rows.append(("failure", failure_line(msgspec.to_builtins(found.failure))))
     rows.extend((f"memo {name}", str(value)) for name, value in found.memo_values.items())
@@ -198,6 +206,9 @@ def _print_description(found: WorkflowExecutionDescription) -> None:
     for name, value in rows:
         facts.add_row(Text(name, style="bold"), Text(value) if isinstance(value, str) else value)
     print_table(facts)
+    if found.strikes and found.strikes[-1].stack:
+        out.print("\nwhere its code was at the last strike, innermost first", style="bold")
+        out.print(found.strikes[-1].stack, markup=False)
     _print_pending(found)
 
 

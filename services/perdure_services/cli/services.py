@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from perdure_services._shell.entry import run_service
+from perdure_services._shell.entry import run_service, run_supervised
 from perdure_services._shell.errors import ExitCode
 from perdure_services.activity_worker.app import load_worker
 from perdure_services.activity_worker.settings import ActivityWorkerSettings
@@ -60,16 +60,25 @@ def scheduler(
     max_cached_workflows: Annotated[
         int | None, typer.Option("--max-cached-workflows", help="Runs kept in memory.")
     ] = None,
+    turn_timeout: Annotated[
+        str | None, typer.Option("--turn-timeout", help="What a turn may take; 0: all. Else 1.5s.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option("--memory-limit", help="What a turn may take: 500MB. Else 2 GiB at most."),
+    ] = None,
     **flags: Any,
-) -> ExitCode:
+) -> int:
     """Run workflow code."""
-    return run_service(
+    return run_supervised(
         SchedulerSettings,
         load_scheduler,
         imports=imports,
         task_queues=task_queues,
         build_id=build_id,
         max_cached_workflows=max_cached_workflows,
+        turn_timeout=turn_timeout,
+        memory_limit=memory_limit,
         **flags,
     )
 
@@ -106,7 +115,7 @@ def gateway(
     return run_service(GatewaySettings, load_gateway, task_queue=task_queue, **flags)
 
 
-def _with_shell_flags(function: Callable[..., ExitCode]) -> Callable[..., None]:
+def _with_shell_flags(function: Callable[..., int]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(**kwargs: Any) -> None:
         create = False if kwargs.pop("no_create") else None

@@ -2,9 +2,9 @@
 
 import sys
 
-from perdure_services._shell.entry import main
+from perdure_services._shell.entry import main_supervised
 from perdure_services.scheduler.app import load_scheduler
 from perdure_services.scheduler.settings import SchedulerSettings
 
 if __name__ == "__main__":
-    sys.exit(main(SchedulerSettings, load_scheduler))
+    sys.exit(main_supervised(SchedulerSettings, load_scheduler))

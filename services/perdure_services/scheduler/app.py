@@ -8,11 +8,13 @@ from perdure.converter import DataConverter
 from perdure.core.durations import nanoseconds
 from perdure.engine.scheduler.context import SchedulerOptions
 from perdure.engine.scheduler.scheduler import Scheduler
+from perdure.engine.scheduler.strikes import record
 from perdure.ports.backend import Backend
 from perdure.worker.build import build_id
 from perdure_services._shell.errors import Refused
 from perdure_services._shell.loading import load_app
-from perdure_services._shell.metrics import CountingObserver
+from perdure_services._shell.metrics import CountingObserver, count_replacements
+from perdure_services._shell.supervision import Ward
 from perdure_services.scheduler.settings import SchedulerSettings
 
 
@@ -21,18 +23,27 @@ class SchedulerService:
 
     name = "scheduler"
 
-    def __init__(self, settings: SchedulerSettings, app: App) -> None:
+    def __init__(self, settings: SchedulerSettings, app: App, ward: Ward | None = None) -> None:
         self._settings = settings
         self._app = app
+        self._ward = ward or Ward()
+        count_replacements(self._ward.replaced)
         self._build = settings.build_id or build_id(app.workflows)
 
     @asynccontextmanager
     async def running(self, backend: Backend) -> AsyncGenerator["RunningSchedulers"]:
+        await self._record_strikes(backend)
         schedulers = [self._scheduler(backend, queue) for queue in self._settings.task_queues]
         async with AsyncExitStack() as stack:
             for scheduler in schedulers:
                 await stack.enter_async_context(scheduler)
             yield RunningSchedulers(backend, schedulers)
+
+    async def _record_strikes(self, backend: Backend) -> None:
+        """What the processes before this one died of, before anything of it runs again."""
+        for struck in self._ward.strikes:
+            await record(backend, struck, build=self._build)
+        self._ward.recorded()
 
     def _scheduler(self, backend: Backend, queue: str) -> Scheduler:
         return Scheduler(
@@ -47,6 +58,9 @@ class SchedulerService:
                 retention=nanoseconds(self._settings.state_retention),
             ),
             observer=CountingObserver(),
+            watch=self._ward.board,
+            reclaim=self._ward.replaced > 0,
+            refused=self._ward.refused,
         )
 
 
@@ -69,7 +83,7 @@ class RunningSchedulers:
         """Turns under way are short: there is nothing to cut."""
 
 
-def load_scheduler(settings: SchedulerSettings) -> SchedulerService:
+def load_scheduler(settings: SchedulerSettings, ward: Ward) -> SchedulerService:
     """The service with the code that its settings name. Raises Refused."""
     app = load_app(settings.imports)
     if not app.workflows:
@@ -77,4 +91,4 @@ def load_scheduler(settings: SchedulerSettings) -> SchedulerService:
             f"{', '.join(settings.imports)} holds no workflow: a scheduler needs one, activities "
             "are for `perdure worker`"
         )
-    return SchedulerService(settings, app)
+    return SchedulerService(settings, app, ward)

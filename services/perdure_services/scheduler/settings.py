@@ -7,10 +7,10 @@ from pydantic import Field
 
 from perdure.adapters.jetstream.permissions import Role
 from perdure_services._shell.durations import Duration
-from perdure_services._shell.settings import CodeSettings
+from perdure_services._shell.settings import SupervisedSettings
 
 
-class SchedulerSettings(CodeSettings):
+class SchedulerSettings(SupervisedSettings):
     """``build_id`` empty: a hash of the workflow modules' source. ``state_retention``: how long the
     entry of a closed workflow is kept."""
 

@@ -75,9 +75,10 @@ class ActivityContext:
     """The surroundings of one attempt.
 
     ``on_heartbeat`` gets the details of a heartbeat as a tuple, possibly empty, in the thread that
-    the activity runs in: it must be quick, thread-safe, and is the place to throttle.
-    ``describe`` gives the attempt's Info, once it is asked for. ``worker_shutdown`` may be shared by all contexts of a worker. ``thread_cancellation`` is given
-    for sync activities in threads, unless the definition says ``no_thread_cancel_exception``.
+    the activity runs in: it must be quick, thread-safe, and is the place to throttle. ``describe``
+    gives the attempt's Info, once it is asked for. ``worker_shutdown`` may be shared by all contexts
+    of a worker. ``thread_cancellation`` is given for sync activities in threads, unless the
+    definition says ``no_thread_cancel_exception``.
     """
 
     def __init__(

@@ -83,9 +83,9 @@ async def deliver(
     while True:
         entry = await _open_entry(backend, workflow_id, run, deadline)
         if isinstance(entry, WorkflowClosedError):
-            taken = await _taken_before(backend, workflow_id, event, deadline) if again else 0
-            if taken:
-                return Delivered(taken, entry.run)
+            taken = await _taken_before(backend, workflow_id, event, deadline) if again else None
+            if taken is not None:
+                return taken
             raise entry
         data = await _encoded(backend, entry, event, deadline)
         try:
@@ -202,11 +202,11 @@ async def _is_covered(
 
 async def _taken_before(
     backend: Backend, workflow_id: str, event: OutsideEvent, deadline: Deadline
-) -> int:
-    """The sequence at which the run that is closed now took ``event``, or 0."""
+) -> Delivered | None:
+    """Where, and in which run, ``event`` was taken that an earlier try had appended."""
     found = await deadline.persist(lambda: backend.state.read(workflow_id))
     if found is None:
-        return 0
+        return None
     entry = decode_state(found[0])
     after = 0
     while True:
@@ -216,14 +216,35 @@ async def _taken_before(
             )
         )
         for message in page:
-            if (
-                message.seq < entry.closed_seq
-                and _identity(message.data) == identity(event)
-                and await _is_covered(backend, entry, message.seq, deadline, otherwise=True)
-            ):
-                return message.seq
+            if message.seq < entry.closed_seq and _identity(message.data) == identity(event):
+                taker = await _taker(backend, entry, message.seq, deadline)
+                if taker and event.run in ("", taker):
+                    return Delivered(message.seq, taker)
         if len(page) < _PAGE:
-            return 0
+            return None
+        after = page[-1].seq
+
+
+async def _taker(backend: Backend, entry: StateEntry, sequence: int, deadline: Deadline) -> str:
+    """The run that took what lies at ``sequence``, or nothing: the run of the next record, unless it
+    began later, or had closed before and needed to cover no more."""
+    after = sequence
+    while True:
+        page = await deadline.persist(
+            lambda after=after: backend.log.following(
+                _address(entry), Lane.HISTORY, after, limit=_PAGE
+            )
+        )
+        for message in page:
+            record = _readable(message.data)
+            if record is None:
+                continue
+            began_later = record.k == 0 and record.applied[0] > sequence
+            is_second_close = record.joined and record.close is not None
+            missed = began_later or (is_second_close and sequence not in record.applied)
+            return "" if missed else record.run
+        if len(page) < _PAGE:
+            return entry.run
         after = page[-1].seq
 
 

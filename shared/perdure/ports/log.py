@@ -84,11 +84,19 @@ class Inbox(Protocol):
     """Events of a task queue's workflows, by partition."""
 
     async def open(
-        self, queue: str, partition: int, on_delivery: Callable[[Delivery], None], *, credit: int
+        self,
+        queue: str,
+        partition: int,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        credit: int,
+        reclaim: bool = False,
     ) -> Subscription:
         """Offer the partition's events, each lane of each workflow in log order on first offer.
 
         At most ``credit`` deliveries are unsettled at a time. Two openers of one partition share
         its events. The place in the log survives everybody. ``on_delivery`` must not raise.
+        ``reclaim``: what was offered to whoever is gone is offered again at once, as far as that can
+        be had; its lease is not waited for.
         """
         ...

@@ -39,7 +39,8 @@ class TaskQueue(Protocol):
 
     async def offer(self, key: TaskKey, data: bytes, *, dedup: str = "") -> bool:
         """Queue a task; False when one of this key is queued or held. ``dedup`` as in
-        :meth:`EventLog.append` (then True, without effect)."""
+        :meth:`EventLog.append`: a known word has no effect (True, or False while its task is
+        there)."""
         ...
 
     async def replace(self, key: TaskKey, data: bytes, *, seq: int) -> int:

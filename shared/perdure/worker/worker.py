@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypedDict
 
 from perdure.authoring.app import App
 from perdure.client.client import Client
-from perdure.core.durations import duration
+from perdure.core.durations import SECOND, duration
 from perdure.core.errors import UnavailableError
 from perdure.core.ids import check_id
 from perdure.engine.activities.worker import ActivityWorker
@@ -20,12 +20,12 @@ from perdure.engine.scheduler.scheduler import Scheduler
 from perdure.ports.errors import Unavailable
 from perdure.worker.build import build_id as build_id_of
 from perdure.worker.interrupts import listening
+from perdure.worker.watchdog import Watchdog
 
 _WITHOUT_MEANING: Final = frozenset(
     {
         "activity_task_poller_behavior",
         "build_id_based_versioning",
-        "debug_mode",
         "default_heartbeat_throttle_interval",
         "disable_eager_activity_execution",
         "disable_safe_workflow_eviction",
@@ -78,6 +78,9 @@ class WorkerConfig(TypedDict):
     graceful_shutdown_timeout: timedelta
     identity: str | None
     build_id: str | None
+    turn_timeout: timedelta
+    exit_on_stuck_turn: bool
+    debug_mode: bool
 
 
 class Worker:
@@ -88,6 +91,12 @@ class Worker:
     given. At a shutdown running activities have ``graceful_shutdown_timeout`` to end; those that
     don't are cancelled and go back to the queue. ``build_id`` names the workflow code (default: a
     hash of its source).
+
+    A turn of workflow code that takes longer than ``turn_timeout`` (0: any) is logged with its stack,
+    and :attr:`stuck` says so; with ``exit_on_stuck_turn`` the program ends with exit code 70, for
+    whoever starts it again. Nothing more can be done from inside: C code that keeps the interpreter
+    silences the watchdog too, and strikes are not counted. ``perdure scheduler`` has a supervisor
+    outside. ``debug_mode`` turns the watchdog off.
     """
 
     def __init__(
@@ -103,6 +112,9 @@ class Worker:
         graceful_shutdown_timeout: timedelta = timedelta(0),
         identity: str | None = None,
         build_id: str | None = None,
+        turn_timeout: timedelta = timedelta(seconds=2),
+        exit_on_stuck_turn: bool = False,
+        debug_mode: bool = False,
         **options: Any,
     ) -> None:
         if not workflows and not activities:
@@ -120,6 +132,9 @@ class Worker:
         grace = duration(graceful_shutdown_timeout, "graceful_shutdown_timeout")
         if grace < 0:
             raise ValueError("graceful_shutdown_timeout must not be negative")
+        limit = duration(turn_timeout, "turn_timeout")
+        if limit < 0:
+            raise ValueError("turn_timeout must not be negative")
         _check_options(options)
         self._app = App(workflows=workflows, activities=activities)
         self._config = WorkerConfig(
@@ -135,6 +150,14 @@ class Worker:
             graceful_shutdown_timeout=graceful_shutdown_timeout,
             identity=identity,
             build_id=build_id,
+            turn_timeout=turn_timeout,
+            exit_on_stuck_turn=exit_on_stuck_turn,
+            debug_mode=debug_mode,
+        )
+        self._watchdog = (
+            Watchdog(limit / SECOND, ends_process=exit_on_stuck_turn)
+            if workflows and limit and not debug_mode
+            else None
         )
         self._identity = identity or client.identity
         self._grace = grace
@@ -159,6 +182,7 @@ class Worker:
                 build=self._build,
                 max_cached=self._config["max_cached_workflows"],
             ),
+            watch=self._watchdog,
         )
 
     def _make_activity_worker(self) -> ActivityWorker:
@@ -200,6 +224,12 @@ class Worker:
     def is_shutdown(self) -> bool:
         """Whether it has stopped."""
         return self._stopped.is_set()
+
+    @property
+    def stuck(self) -> str:
+        """Which workflow's turn takes too long now; empty when none does. For the program's own
+        health checks, from any thread."""
+        return self._watchdog.trouble if self._watchdog is not None else ""
 
     def config(self) -> WorkerConfig:
         """What this worker is made of, for another one: ``Worker(**worker.config())``."""
@@ -250,6 +280,9 @@ class Worker:
         self._started = True
         async with AsyncExitStack() as parts:
             try:
+                if self._watchdog is not None:
+                    self._watchdog.start()
+                    parts.callback(self._watchdog.stop)
                 if self._scheduler is not None:
                     await parts.enter_async_context(self._scheduler)
                 if self._activity_worker is not None:

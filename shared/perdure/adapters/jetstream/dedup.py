@@ -9,6 +9,7 @@ def message_id(subject: str, word: str) -> str:
     return blake2b(f"{subject} {word}".encode(), digest_size=12).hexdigest()
 
 
-def identified(subject: str, word: str) -> bytes:
-    """The header block of a message that the stream takes once in its window."""
-    return b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n" % message_id(subject, word).encode()
+def identified(subject: str, word: str, *, also: bytes = b"") -> bytes:
+    """The header block of a message that the stream takes once in its window; ``also`` are further
+    lines of it."""
+    return b"NATS/1.0\r\nNats-Msg-Id: %b\r\n%b\r\n" % (message_id(subject, word).encode(), also)

@@ -51,6 +51,7 @@ MESSAGE_NOT_FOUND: Final = 10037
 STORE_FAILED: Final = 10077
 DUPLICATE_IN_PROCESS: Final = 10158
 NOT_AVAILABLE: Final = 10008
+NO_SUCH_SEQUENCE: Final = frozenset((MESSAGE_NOT_FOUND, 10043, 10057))
 
 _SUBJECT_IS_TAKEN: Final = "maximum messages per subject exceeded"
 

@@ -19,6 +19,7 @@ from perdure.adapters.jetstream.connecting import open_client
 from perdure.adapters.jetstream.errors import denied_subject
 from perdure.adapters.jetstream.options import ConnectOptions
 from perdure.adapters.jetstream.reads import RawMessage
+from perdure.adapters.jetstream.standing import Standing
 from perdure.adapters.jetstream.wire import Handler, Message, WireClient
 from perdure.ports.errors import Unavailable
 
@@ -254,10 +255,14 @@ class Link(Asking):
 
     async def _watch(self) -> None:
         """The client is also looked at: not every way in which it stops is told."""
+        standing = Standing()
         while True:
             await asyncio.sleep(self.options.ping_interval)
             if self._client.stuck:
                 self._start_rebuild()
+            elif standing.is_lost(self.acknowledged, self.in_vain) and not self._client.alone:
+                log.warning("%s takes nothing: moving to another server", self.server_name)
+                await self._quietly(self._client.force_reconnect(), "leaving for another server")
 
     def _start_rebuild(self) -> None:
         if self._rebuilding is None and not self._closing:

@@ -1,5 +1,6 @@
 """EventLog and Inbox: the LOG stream's literal lanes, and its consumers per partition."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,7 +13,10 @@ from perdure.adapters.jetstream.reads import leader_get
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.ports.addresses import Address, Lane, Stored
 from perdure.ports.clock import Clock
+from perdure.ports.errors import PortError
 from perdure.ports.log import Delivery, Subscription
+
+logger = logging.getLogger("perdure.nats")
 
 _BATCH_BYTES = 8 * 1024 * 1024
 LEASE = 10_000_000_000
@@ -139,7 +143,10 @@ class JetStreamInbox:
         filters = self._subjects.partition_filters(queue, partition, self._partitions)
         config = consumer_config(name, filters, self._lease)
         if reclaim and self._create:
-            await end_leases(self._link, stream, config)
+            try:
+                await end_leases(self._link, stream, config)
+            except PortError as error:
+                logger.warning("what a lost process held comes when its lease is over: %s", error)
         pull = Pull(
             self._link,
             stream,

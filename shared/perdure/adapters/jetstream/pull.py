@@ -26,6 +26,9 @@ _SILENCE: Final = 2 * _HEARTBEAT / 1e9 + 1
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
 _REMEMBERED: Final = 64
+_AT_A_TIME: Final = 2_000_000
+"""Bytes that one request may bring, and at least one message of any size: the server sends as fast as
+it reads, and cuts a connection off for which more than 64 MB are waiting."""
 _PENDING: Final = b"\r\nNats-Pending-Messages: "
 _ACK_PREFIX: Final = b"$JS.ACK."
 _ORDINARY: Final = ("batch completed", "message size exceeds")
@@ -235,11 +238,21 @@ class Pull:
         if len(self._batches) >= _REMEMBERED:
             del self._batches[next(iter(self._batches))]
         self._batches[number.encode()] = room
-        body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (room, _EXPIRES, _HEARTBEAT)
+        body = b'{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}' % (
+            room,
+            max(_AT_A_TIME, 2 * self._link.max_payload),
+            _EXPIRES,
+            _HEARTBEAT,
+        )
         if not self._asked:
             self._heard = self._loop.time()
+        try:
+            self._link.push(command(self._next, f"{self._inbox}{number}", b"", body))
+        except Unavailable:
+            # More is waiting to be said than the server reads.
+            self._resume_later()
+            return
         self._asked += room
-        self._link.push(command(self._next, f"{self._inbox}{number}", b"", body))
 
     def _resume(self) -> None:
         self._paused = False

@@ -1,23 +1,29 @@
-"""TaskQueue and Heartbeats: the TASKS work queue, and newest-only progress in LOG."""
+"""TaskQueue and Heartbeats: the TASKS work queue, and newest-only progress in LOG.
+
+A purge, and so a roll-up, of a message that somebody holds makes the server's consumer forget other
+messages that are held (its floor of acknowledgements runs ahead). So a task is replaced by the
+stream's limit of one message per subject, and removed by its sequence.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 from perdure.adapters.jetstream.consumers import consumer_config, ensure_consumer
 from perdure.adapters.jetstream.dedup import identified
-from perdure.adapters.jetstream.errors import Missing
+from perdure.adapters.jetstream.errors import NO_SUCH_SEQUENCE, Missing, err_code_of
 from perdure.adapters.jetstream.link import Link
 from perdure.adapters.jetstream.log import LEASE, stored
 from perdure.adapters.jetstream.pull import Held, Pull
 from perdure.adapters.jetstream.subjects import Subjects
 from perdure.ports.addresses import Stored, TaskKey
 from perdure.ports.clock import Clock
-from perdure.ports.errors import AlreadyExists
+from perdure.ports.errors import Conflict, PortError
 from perdure.ports.log import Subscription
 from perdure.ports.tasks import TaskDelivery
 
 _BEATS_LIVE = "168h"
-_REPLACE = "sub"
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_ALONE = b"%b: 0\r\n" % _EXPECTED.encode()
 
 
 class BoundTask(Held):
@@ -59,18 +65,15 @@ class JetStreamTasks:
 
     async def offer(self, key: TaskKey, data: bytes, *, dedup: str = "") -> bool:
         subject = self._subjects.task(key)
-        head = identified(subject, dedup) if dedup else b""
+        head = identified(subject, dedup, also=_ALONE) if dedup else b"NATS/1.0\r\n%b\r\n" % _ALONE
         try:
             await self._link.publish(subject, data, head, idempotent=bool(dedup))
-        except AlreadyExists:
+        except Conflict:
             return False
         return True
 
     async def replace(self, key: TaskKey, data: bytes, *, seq: int) -> int:
-        headers = {
-            "Nats-Rollup": _REPLACE,
-            "Nats-Expected-Last-Subject-Sequence": str(seq),
-        }
+        headers = {_EXPECTED: str(seq)}
         return (await self._link.publish(self._subjects.task(key), data, headers)).seq
 
     async def current(self, key: TaskKey) -> Stored | None:
@@ -79,8 +82,13 @@ class JetStreamTasks:
         return None if raw is None else stored(raw)
 
     async def remove(self, key: TaskKey) -> None:
-        body = {"filter": self._subjects.task(key)}
-        await self._link.api(f"STREAM.PURGE.{self._stream}", body)
+        while (current := await self.current(key)) is not None:
+            body = {"seq": current.seq, "no_erase": True}
+            try:
+                await self._link.api(f"STREAM.MSG.DELETE.{self._stream}", body)
+            except PortError as error:
+                if err_code_of(error) not in NO_SUCH_SEQUENCE:
+                    raise
 
     async def open(
         self, queue: str, on_delivery: Callable[[TaskDelivery], None], *, credit: int
@@ -121,7 +129,7 @@ class JetStreamHeartbeats:
         self._replicated = replicas > 1
 
     async def beat(self, key: TaskKey, details: bytes) -> None:
-        headers = {"Nats-Rollup": _REPLACE, "Nats-TTL": _BEATS_LIVE}
+        headers = {"Nats-Rollup": "sub", "Nats-TTL": _BEATS_LIVE}
         await self._link.publish(self._subjects.beat(key), details, headers, idempotent=True)
 
     async def last(self, key: TaskKey) -> bytes | None:

@@ -16,11 +16,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from perdure.authoring.activity_context import (
-    ActivityCancellationDetails,
-    ActivityContext,
-    Info,
-)
+from perdure.authoring.activity_context import ActivityCancellationDetails, ActivityContext, Info
 from perdure.authoring.flags import Flag
 from perdure.authoring.thread_cancellation import ThreadCancellation
 from perdure.core.definitions import ActivityDefinition
@@ -39,6 +35,7 @@ from perdure.engine.activities.heartbeats import UNHURRIED, HeartbeatWriter
 from perdure.engine.activities.information import info_of
 from perdure.engine.activities.insistence import insist
 from perdure.engine.activities.leases import Held
+from perdure.engine.activities.verification import counts_since
 from perdure.engine.payloads import PayloadStore, may_hold_ref
 from perdure.ports.backend import Backend
 
@@ -106,6 +103,8 @@ class Attempt:
         """The work is done, or given up."""
         self._grace: asyncio.TimerHandle | None = None
         self._deadlines: Deadlines | None = None
+        self._heard: list[Payload] = []
+        self._fetches = False
         self._heartbeats = HeartbeatWriter(
             around.backend.heartbeats,
             around.payloads,
@@ -163,9 +162,12 @@ class Attempt:
     async def run(self) -> Ended:
         """Run the code to an ending. Raises LeaseLost only before it begins."""
         try:
+            looked = self._loop.time()
             values = await self._prepare()
             if isinstance(values, Failure):
                 return Ended(kind="failed", failure=values)
+            if not await counts_since(self._around.backend, self.held, self.task, looked):
+                self._dropped = True
             if self.cancel_requested or self._shut_down or self._dropped:
                 return self._classify(_Returned(error=CancelledError()))
             return self._classify(await self._drive(values))
@@ -365,8 +367,17 @@ class Attempt:
         if self._is_in_loop():
             self._beat(encoded)
         else:
-            with contextlib.suppress(RuntimeError):  # an abandoned thread may outlive the loop
-                self._loop.call_soon_threadsafe(self._beat, encoded)
+            # Only the newest word counts: a flood of them must not pile up before the loop. The
+            # word is put down before anybody looks whether it will be fetched.
+            self._heard = encoded
+            if not self._fetches:
+                self._fetches = True
+                with contextlib.suppress(RuntimeError):  # an abandoned thread may outlive the loop
+                    self._loop.call_soon_threadsafe(self._fetch_beat)
+
+    def _fetch_beat(self) -> None:
+        self._fetches = False
+        self._beat(self._heard)
 
     def _is_in_loop(self) -> bool:
         try:

@@ -87,8 +87,10 @@ class LeaseKeeper:
         settle it is new."""
         present = self._held.get(delivery.message.seq)
         if present is not None:
-            present.delivery = delivery
-            present.extended_at = asyncio.get_running_loop().time()
+            # An older offer that comes late says nothing of the lease.
+            if delivery.attempt >= present.delivery.attempt:
+                present.delivery = delivery
+                present.extended_at = asyncio.get_running_loop().time()
             return None
         held = self._held[delivery.message.seq] = Held(delivery, self)
         return held

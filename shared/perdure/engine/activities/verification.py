@@ -5,6 +5,7 @@ whether a task still counts: its run is open, the log holds no outcome of this a
 one, and the queue's message for its key is the one in hand.
 """
 
+import asyncio
 from typing import Final
 
 from perdure.core.durations import SECOND
@@ -27,6 +28,7 @@ from perdure.ports.backend import Backend
 LATE: Final = 30 * SECOND
 """A task published longer than this after its cause may have been overtaken."""
 _PAGE: Final = 256
+_CERTAIN: Final = 2.0
 
 
 def address_of(task: ActivityTask) -> Address:
@@ -51,6 +53,14 @@ async def still_counts(backend: Backend, held: Held, task: ActivityTask) -> bool
         )
 
     return await insist(held, "verify a task", look)
+
+
+async def counts_since(backend: Backend, held: Held, task: ActivityTask, looked: float) -> bool:
+    """Whether a task that counted at ``looked``, in loop time, still does: a store that let its worker
+    wait may have given it to another one meanwhile."""
+    if asyncio.get_running_loop().time() - looked <= _CERTAIN:
+        return True
+    return await still_counts(backend, held, task)
 
 
 async def has_outcome(backend: Backend, task: ActivityTask) -> bool:

@@ -182,13 +182,17 @@ class Clerk:
         except HistoryGone:
             # It was purged meanwhile.
             found = None
+        stored = await self._context.backend.state.read(address.workflow_id)
+        entry = None if stored is None else decode_state(stored[0])
         if found is not None:
+            if entry is not None and entry.is_open and entry.run == found.run:
+                # Its newest record may be a close that does not stand.
+                raise Unavailable("the run is open, and this owner could not load it")
             return found
         if not run:
-            entry = await self._context.backend.state.read(address.workflow_id)
             if entry is None:
                 return None
-            run = decode_state(entry[0]).run
+            run = entry.run
         data = await self._context.backend.archive.get(address.workflow_id, run)
         if data is None:
             return None

@@ -246,9 +246,7 @@ def _mark_soon(desk: Desk, live: LiveRun) -> None:
 
     async def write(entry: StateEntry) -> None:
         async with desk.context.marking:
-            live.revision = await closing.write_forward(
-                desk.context, entry, revision=live.revision
-            )
+            live.revision = await closing.write_forward(desk.context, entry, revision=live.revision)
 
     if desk.mark_at is None:
         desk.mark_at = asyncio.get_running_loop().call_later(_MARK_AFTER, mark)
