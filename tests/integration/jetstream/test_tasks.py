@@ -40,7 +40,7 @@ async def test_one_task_per_key_until_it_is_done(tasks: JetStreamTasks) -> None:
 
 async def test_dedup_outlives_the_task(tasks: JetStreamTasks) -> None:
     assert await tasks.offer(KEY, b"a", dedup="run.7.1")
-    assert await tasks.offer(KEY, b"a", dedup="run.7.1")
+    assert not await tasks.offer(KEY, b"a", dedup="run.7.1")
     assert not await tasks.offer(KEY, b"a", dedup="run.7.2")
     await tasks.remove(KEY)
     assert await tasks.current(KEY) is None

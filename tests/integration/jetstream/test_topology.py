@@ -63,15 +63,15 @@ async def test_what_was_weakened_is_amended(tmp_path: Path) -> None:
     async with namespace(tmp_path) as ns:
         await change(ns.link, ns.subjects.log_stream, max_age=3_600 * 10**9, allow_direct=False)
         await change(
-            ns.link, ns.subjects.tasks_stream, discard="old", discard_new_per_subject=False
+            ns.link, ns.subjects.archive_stream, discard="old", discard_new_per_subject=False
         )
         await change(ns.link, ns.subjects.state_stream, republish=None)
         found = {(d.stream, d.field) for d in await ensure(ns.link, ns.subjects)}
         assert found == {
             (ns.subjects.log_stream, "max_age"),
             (ns.subjects.log_stream, "allow_direct"),
-            (ns.subjects.tasks_stream, "discard"),
-            (ns.subjects.tasks_stream, "discard_new_per_subject"),
+            (ns.subjects.archive_stream, "discard"),
+            (ns.subjects.archive_stream, "discard_new_per_subject"),
             (ns.subjects.state_stream, "republish"),
         }
         assert await verify(ns.link, ns.subjects) == []

@@ -22,7 +22,8 @@ from perdure.core.records import decode_record
 from perdure.core.state import Status
 from perdure.ports.addresses import Lane
 from perdure.ports.backend import Backend
-from perdure.testing.faults import At, CrashAfter, FaultPlan, Refused
+from perdure.testing.fault_plan import At, FaultPlan
+from perdure.testing.faults import CrashAfter, Refused
 from perdure.testing.virtual_time import run
 
 OLD = App(workflows=[Writer], activities=[note])
@@ -219,6 +220,28 @@ def test_a_start_blocked_behind_the_sweep_goes_on_with_the_next_signal() -> None
             await scan.reached.wait()
             await _stop(w, "without")
             await w.signal(collector, "post", 2)
+            assert await w.result(collector, timeout=60) == [1, 2]
+
+    run(main())
+
+
+def test_a_close_that_took_what_was_acknowledged_while_blocked_is_finished() -> None:
+    async def main() -> None:
+        async with world([Collector], serve=False) as w:
+            without = App(workflows=[Writer], activities=[note])
+            await w.add_scheduler("with", build="with")
+            collector = await w.start("Collector", 2)
+            await w.signal(collector, "post", 1)
+            await asyncio.sleep(5)
+            await _stop(w, "with")
+            await w.add_scheduler("without", app=without, build="without")
+            await w.signal(collector, "post", 2)
+            await until(lambda: is_blocked(w, collector), 30)
+            await asyncio.sleep(1)
+            await _stop(w, "without")
+            died = await _add_mortal(w, "dies", w.app, "with", At("archive.put", 1, CrashAfter()))
+            await _bury(w, "dies", died)
+            await w.add_scheduler("with-2", build="with")
             assert await w.result(collector, timeout=60) == [1, 2]
 
     run(main())

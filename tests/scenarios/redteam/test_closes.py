@@ -1,16 +1,25 @@
 """Closes raced by what comes between any two of their steps."""
 
 import asyncio
+from typing import Any
 
+import msgspec
 import pytest
 from support.gates import Gates
 from support.redteam import Collector, address, is_blocked, until
 from support.world import World, world
 
+from perdure import workflow
+from perdure.adapters.memory import MemoryStore
+from perdure.core.commands import CompleteWorkflow
 from perdure.core.errors import UnavailableError
-from perdure.core.state import Status
+from perdure.core.events import WorkflowSignaled, WorkflowStarted, encode_event
+from perdure.core.records import JOINED, Record, encode_record
+from perdure.core.state import StateEntry, Status, encode_state
+from perdure.engine.delivery import WorkflowClosedError, deliver
 from perdure.exceptions import WorkflowNotFoundError
 from perdure.ports.addresses import Lane
+from perdure.ports.backend import Backend
 from perdure.testing.virtual_time import run
 
 
@@ -121,5 +130,100 @@ def test_garbage_that_grows_in_a_letter_does_not_stop_its_run() -> None:
             await asyncio.sleep(5)
             await w.signal(collector, "post", 2)
             assert (await w.closed(collector, timeout=60)).status is Status.COMPLETED
+
+    run(main())
+
+
+@workflow.defn
+class Instant:
+    """Is over in its first record."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return "over"
+
+
+def test_a_run_that_ends_in_its_first_record_announces_its_start_too() -> None:
+    async def main() -> None:
+        async with world([Instant]) as w:
+            await w.result(await w.start("Instant"))
+            events = [msgspec.json.decode(data)["event"] for data in await w.store.announced()]
+            assert events == ["started", "closed"]
+
+    run(main())
+
+
+def test_a_run_whose_first_record_is_void_announces_its_start() -> None:
+    async def main() -> None:
+        async with world([Collector], serve=False) as w:
+            gates = Gates()
+            close = gates.hold("log.commit")
+            collector = await w.start("Collector", 1)
+            await w.signal(collector, "post", 1)
+            await w.add_scheduler(wrap=gates.wrap)
+            await close.reached.wait()
+            await w.signal(collector, "post", 2)
+            close.release()
+            assert await w.result(collector, timeout=60) == [1, 2]
+            events = [msgspec.json.decode(data)["event"] for data in await w.store.announced()]
+            assert events == ["started", "closed"]
+
+    run(main())
+
+
+def test_a_run_that_is_terminated_before_its_first_record_stands_has_its_start() -> None:
+    async def main() -> None:
+        async with world([Instant], serve=False) as w:
+            gates = Gates()
+            close = gates.hold("log.commit")
+            await w.add_scheduler(wrap=gates.wrap)
+            instant = await w.start("Instant")
+            await close.reached.wait()
+            await w.terminate(instant)
+            close.release()
+            assert (await w.closed(instant, timeout=60)).status is Status.TERMINATED
+            history = await w.history(instant)
+            assert isinstance(history.started.event, WorkflowStarted)
+
+    run(main())
+
+
+async def _two_closed_runs(backend: Backend, missed: bytes) -> None:
+    """A run whose second close need not cover ``missed``, and the id's next run."""
+    log, to = backend.log, address("same")
+    tip = 0
+
+    async def record(run: str, k: int, applied: list[int], **fields: Any) -> None:
+        nonlocal tip
+        data = encode_record(Record(run=run, k=k, applied=applied, **fields))
+        tip = await log.commit(to, data, after=tip)
+
+    async def start_of(run: str) -> int:
+        event = WorkflowStarted(run=run, workflow_type="Collector")
+        return await log.append(to, Lane.EXTERNAL, encode_event(event))
+
+    await record("one", 0, [await start_of("one")])
+    await record("one", 1, [], commands=[CompleteWorkflow()])
+    await log.append(to, Lane.EXTERNAL, missed)
+    await record("one", 2, [], commands=[CompleteWorkflow()], flags=JOINED)
+    await record("two", 0, [await start_of("two")], commands=[CompleteWorkflow()], after=tip)
+    entry = StateEntry(
+        workflow_id="same",
+        run="two",
+        workflow_type="Collector",
+        task_queue="default",
+        status=Status.COMPLETED,
+        closed_seq=tip,
+    )
+    await backend.state.create("same", encode_state(entry))
+
+
+def test_a_letter_that_a_close_missed_was_not_taken_by_the_next_run_of_the_id() -> None:
+    async def main() -> None:
+        backend = MemoryStore().backend()
+        missed = WorkflowSignaled(eid="missed", name="post")
+        await _two_closed_runs(backend, encode_event(missed))
+        with pytest.raises(WorkflowClosedError):
+            await deliver(backend, "same", missed, again=True)
 
     run(main())

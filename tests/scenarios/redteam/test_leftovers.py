@@ -13,7 +13,7 @@ from perdure.core.state import decode_state, encode_state
 from perdure.engine.patience import Deadline
 from perdure.engine.starts import StartRequest, _reservation
 from perdure.ports.addresses import Lane
-from perdure.testing.fault_plan import FaultPlan
+from perdure.testing.fault_plan import At, FaultPlan
 from perdure.testing.faults import Refused
 from perdure.testing.virtual_time import run
 
@@ -221,5 +221,53 @@ def test_a_partition_that_could_not_be_taken_leaves_nothing_behind() -> None:
             asked = w.store._server.asked
             listeners = [len(found) for found in asked._listeners.values()]
             assert set(listeners) == {1}
+
+    run(main())
+
+
+def test_a_letter_from_before_the_start_is_of_no_concern_to_the_run() -> None:
+    """Held by an owner that stood still, it outlives the purge of the run that took it."""
+
+    async def main() -> None:
+        async with world([Collector], serve=False) as w:
+            event = WorkflowSignaled(eid="old", name="post", args=[w.converter.to_payload("old")])
+            await w.client.log.append(address("same"), Lane.EXTERNAL, encode_event(event))
+            await w.start("Collector", 1, id="same")
+            await w.add_scheduler()
+            await asyncio.sleep(1)
+            await w.signal("same", "post", "new")
+            assert await w.result("same", timeout=60) == ["new"]
+
+    run(main())
+
+
+@workflow.defn
+class Busy:
+    """Has an activity and a timer under way."""
+
+    @workflow.run
+    async def run(self) -> None:
+        work = workflow.execute_activity(note, "x", start_to_close_timeout=timedelta(hours=1))
+        await asyncio.gather(work, workflow.sleep(timedelta(days=1)))
+
+
+def test_effects_that_failed_in_part_leave_nothing_of_a_run_that_is_over() -> None:
+    async def main() -> None:
+        async with world([Busy], [note], serve=False) as w:
+            await w.add_scheduler("a", wrap=alone)
+            busy = await w.start("Busy")
+            await asyncio.sleep(5)
+            gates = Gates()
+            plan = FaultPlan(at=[At("tasks.offer", 1, Refused(full=True))])
+            armed = gates.hold("timers.arm")
+            await w.add_scheduler("b", wrap=lambda b: gates.wrap(plan.wrap(alone(b))))
+            asking = asyncio.create_task(w.scheduler_objects["b"].lane_of(address(busy)).bring_in())
+            await armed.reached.wait()
+            await w.terminate(busy)
+            await w.closed(busy, timeout=60)
+            armed.release()
+            await asking
+            await asyncio.sleep(60)
+            assert not w.store._server.timers
 
     run(main())

@@ -10,7 +10,8 @@ from perdure import activity, workflow
 from perdure.common import RetryPolicy
 from perdure.engine.activities.worker import ActivityWorker
 from perdure.exceptions import ApplicationError
-from perdure.testing.faults import At, CrashAfter, FaultPlan
+from perdure.testing.fault_plan import At, FaultPlan
+from perdure.testing.faults import CrashAfter
 from perdure.testing.virtual_time import run
 
 SHORT = timedelta(seconds=30)
