@@ -3,6 +3,7 @@ what the message says, and nothing is lost meanwhile."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Generator
@@ -18,9 +19,9 @@ from support.nats_server import RunningServer, free_port, running_server
 from support.systems import system
 
 from perdure.adapters.jetstream.topology import TopologyError
-from perdure.client import Client, UnavailableError
+from perdure.client import Client, UnavailableError, WorkflowNotFoundError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 OLD_SERVER: Final = ROOT / ".tools" / "bin" / "nats-server-old"
 
@@ -72,7 +73,9 @@ async def test_a_server_that_goes_midway_is_named_everywhere(tmp_path: Path) -> 
         here.server.start()
         for process in made.values():
             await process.ready()
-        await handle.signal("letter", 3)
+        # What got no receipt may have ended it.
+        with contextlib.suppress(WorkflowNotFoundError):
+            await handle.signal("letter", 3)
         received = await handle.result(60)
         # What got no receipt may have arrived or not; what got one has.
         assert received in ([1, 3], [1, 2])

@@ -11,7 +11,7 @@ from support.watching import history_when, types
 
 from perdure.client import WorkflowExecutionDescription
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 
 async def test_code_in_another_order_blocks_the_run_until_the_old_code_is_back(

@@ -15,7 +15,7 @@ from support.watching import history_when, insist, types
 from perdure.client import UnavailableError
 from perdure.client.description import PendingActivity
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 
 async def armed_in_the_log(here: System) -> bool | None:
@@ -38,6 +38,12 @@ async def fired_in_the_log(here: System) -> datetime:
     raise AssertionError("the subscription ended")
 
 
+async def nobody_asks(here: System) -> bool | None:
+    """What the server still hands to a dead scheduler comes again only after its lease, and late."""
+    consumers = await here.outsider.jetstream().consumers_info("PERDURE_default_LOG")
+    return not any(consumer.num_waiting for consumer in consumers) or None
+
+
 async def test_a_sleep_goes_on_while_everybody_is_dead(tmp_path: Path) -> None:
     async with system(tmp_path) as here:
         made = await here.deployed.start_all("scheduler", "worker")
@@ -50,7 +56,7 @@ async def test_a_sleep_goes_on_while_everybody_is_dead(tmp_path: Path) -> None:
         fired = await fired_in_the_log(here)
         assert fired.timestamp() * 1e9 >= due
         await here.deployed.restart(made["scheduler"])
-        assert await handle.result(30) == "slept"
+        assert await handle.result(90) == "slept"
         rows = (await handle.fetch_history()).events
         timers = [row for row in rows if "timer" in row["type"]]
         assert [row["type"] for row in timers] == ["start_timer", "timer_fired"]
@@ -66,17 +72,18 @@ async def test_a_signal_while_everybody_is_dead_is_delivered(tmp_path: Path) -> 
         await handle.signal("letter", 1)
         await history_when(here.client, "box", lambda rows: "workflow_signaled" in types(rows))
         here.deployed.kill_all()
+        await until_found(lambda: nobody_asks(here), "the server to see that they are gone")
         await handle.signal("letter", 2)
         await here.publish("signal.box.letter", 3)
         await here.publish("signal.box.parcel", 4)
         await asyncio.gather(*(here.deployed.restart(process) for process in made.values()))
-        assert await handle.result(60) == [1, 2, 3, 4]
+        assert await handle.result(90) == [1, 2, 3, 4]
 
 
 async def test_a_retry_keeps_its_time_and_its_number_across_a_kill(tmp_path: Path) -> None:
     async with system(tmp_path) as here:
         made = await here.deployed.start_all("scheduler", "worker")
-        handle = await here.client.start_workflow("Retrier", 4.0, id="retry")
+        handle = await here.client.start_workflow("Retrier", 5.0, id="retry")
         await here.deployed.did("retry call 1")
 
         async def backing_off() -> PendingActivity | None:
@@ -89,12 +96,12 @@ async def test_a_retry_keeps_its_time_and_its_number_across_a_kill(tmp_path: Pat
         assert "does not answer" in pending.last_failure.message
         made["worker"].kill()
         await here.deployed.restart(made["worker"])
-        assert await handle.result(60) == "call"
+        assert await handle.result(90) == "call"
         deeds = here.deployed.deeds()
         assert [deed.line for deed in deeds] == ["retry call 1", "retry call 2", "retry call 3"]
         # Not at the restart: when it was due.
         gaps = [later.time - earlier.time for earlier, later in pairwise(deeds)]
-        assert min(gaps) >= 3.9
+        assert min(gaps) >= 4.9
 
 
 async def test_the_server_dies_midway_and_stays_away_for_a_while(tmp_path: Path) -> None:
@@ -110,10 +117,11 @@ async def test_the_server_dies_midway_and_stays_away_for_a_while(tmp_path: Path)
             )
         here.server.start()
         results = await asyncio.gather(
-            *(insist(lambda handle=handle: handle.result(60)) for handle in handles)
+            *(insist(lambda handle=handle: handle.result(90)) for handle in handles)
         )
         assert results == [[f"errand-{n}" for n in range(10)]] * 20
-        done = here.deployed.effects()
+        # What got no receipt may have been started or not.
+        done = [line for line in here.deployed.effects() if not line.startswith("no ")]
         assert len({line.rpartition(" ")[0] for line in done}) == 200
         # Nobody died who had an activity in hand.
         assert len(done) == 200
@@ -132,9 +140,9 @@ async def test_processes_that_are_asked_to_end_lose_nothing(tmp_path: Path) -> N
         # What was in hand was finished, not dropped.
         assert "slow work-done 1" in here.deployed.effects()
         await asyncio.gather(*(here.deployed.restart(process) for process in made.values()))
-        results = await asyncio.gather(*(handle.result(60) for handle in handles))
+        results = await asyncio.gather(*(handle.result(90) for handle in handles))
         assert results == [[f"errand-{n}" for n in range(10)]] * 20
-        assert await slow.result(30) == "work"
+        assert await slow.result(90) == "work"
         done = here.deployed.effects()
         assert len(done) == len(set(done)) == 202
         assert all(line.endswith(" 1") for line in done)
@@ -144,12 +152,12 @@ async def test_an_activity_that_a_shutdown_cuts_keeps_its_number(tmp_path: Path)
     async with system(tmp_path) as here:
         await here.deployed.start("scheduler")
         worker = await here.deployed.start("worker", PERDURE_GRACE="100ms")
-        slow = await here.client.start_workflow("Slow", 3.0, id="slow")
+        slow = await here.client.start_workflow("Slow", 6.0, id="slow")
         await here.deployed.did("slow work-begun 1")
         worker.terminate()
         assert await worker.ended() == 0
         await here.deployed.restart(worker)
-        assert await slow.result(60) == "work"
+        assert await slow.result(90) == "work"
         assert here.deployed.effects() == [
             "slow work-begun 1",
             "slow work-begun 1",

@@ -24,7 +24,7 @@ from perdure.adapters.jetstream.subjects import Subjects
 from perdure.client import Client
 from perdure.exceptions import CancelledError, WorkflowFailureError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.asyncio]
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 USERS: Final = [RoleUser(role=role, name=role.value, password=f"{role.value}-pw") for role in Role]
 FORBIDDEN: Final = {

@@ -31,6 +31,8 @@ _MODULES: Final[dict[Kind, str]] = {
     "gateway": "perdure_services.signal_gateway",
 }
 KINDS: Final[tuple[Kind, ...]] = ("scheduler", "worker", "gateway")
+_HEALTH_PORTS: Final = 20_000
+_SERVES: Final = "serves namespace"
 _READY_WITHIN: Final = 60.0
 _END_WITHIN: Final = 45.0
 _LOOK: Final = 0.03
@@ -39,7 +41,7 @@ _LAST_WORDS: Final = 6_000
 
 @dataclass(frozen=True)
 class Deed:
-    """One line that an activity left, when, and in which process."""
+    """One line that an activity left, when, and which of the processes here it was in."""
 
     line: str
     time: float
@@ -50,16 +52,23 @@ class Process:
     """One service process, or what is left of it."""
 
     def __init__(
-        self, kind: Kind, name: str, environment: dict[str, str], log: Path, port: int
+        self,
+        kind: Kind,
+        name: str,
+        environment: dict[str, str],
+        log: Path,
+        port: int,
+        module: str = "",
     ) -> None:
         self.kind: Kind = kind
         self.name = name
+        self.module = module or _MODULES[kind]
         self.environment = environment
         self.log_path = log
         self.health_port = port
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
-                [sys.executable, "-ISs", str(LEASH), sys.executable, "-m", _MODULES[kind]],
+                [sys.executable, "-ISs", str(LEASH), sys.executable, "-m", self.module],
                 cwd=ROOT / "tests",
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -92,11 +101,11 @@ class Process:
 
     def pause(self) -> None:
         """As a machine that hangs: it keeps its connections and says nothing."""
-        self._popen.send_signal(signal.SIGSTOP)
+        os.killpg(self.pid, signal.SIGSTOP)
         os.waitpid(self.pid, os.WUNTRACED)
 
     def resume(self) -> None:
-        self._popen.send_signal(signal.SIGCONT)
+        os.killpg(self.pid, signal.SIGCONT)
 
     def terminate(self) -> None:
         """SIGTERM, as an operator's deployment does; see :meth:`ended`."""
@@ -119,8 +128,12 @@ class Process:
     async def ready(self, timeout: float = _READY_WITHIN) -> None:
         """Wait until ``/readyz`` says so."""
         async with asyncio.timeout(timeout):
-            while (await health_page(self.health_port))[0] != 200:
+            while True:
+                status, _ = await health_page(self.health_port)
                 assert self.alive, f"{self.name} ended before it was ready:\n{self.log}"
+                # Its own word too: somebody else may answer there.
+                if status == 200 and _SERVES in self.log:
+                    return
                 await asyncio.sleep(_LOOK)
 
 
@@ -140,19 +153,22 @@ class Deployment:
             **environment,
         }
 
-    def spawn(self, kind: Kind, name: str = "", **environment: str) -> Process:
-        """Start one and return at once. Its name is its identity."""
+    def spawn(self, kind: Kind, name: str = "", *, module: str = "", **environment: str) -> Process:
+        """Start one and return at once. Its name is its identity; ``module`` another composition of
+        the service than the product's."""
         name = name or kind
-        port = free_port()
+        port = free_port(first=_HEALTH_PORTS)
         own = {"PERDURE_IDENTITY": name, "PERDURE_HEALTH_PORT": str(port), **environment}
         log = self.folder / f"{len(self.processes)}-{name}.log"
-        process = Process(kind, name, self._environment | own, log, port)
+        process = Process(kind, name, self._environment | own, log, port, module)
         self.processes.append(process)
         return process
 
-    async def start(self, kind: Kind, name: str = "", **environment: str) -> Process:
+    async def start(
+        self, kind: Kind, name: str = "", *, module: str = "", **environment: str
+    ) -> Process:
         """Start one and return when it is ready."""
-        process = self.spawn(kind, name, **environment)
+        process = self.spawn(kind, name, module=module, **environment)
         await process.ready()
         return process
 
@@ -166,7 +182,7 @@ class Deployment:
     async def restart(self, process: Process, **environment: str) -> Process:
         """Another one in its place, after :meth:`Process.kill` or its end."""
         assert not process.alive
-        return await self.start(process.kind, process.name, **environment)
+        return await self.start(process.kind, process.name, module=process.module, **environment)
 
     def kill_all(self) -> None:
         for process in self.processes:

@@ -23,9 +23,6 @@ async def create_hot_streams(link: Link, subjects: Subjects, *, replicas: int = 
         "subjects": subjects.tasks_subjects,
         "retention": "workqueue",
         "max_msgs_per_subject": 1,
-        "discard": "new",
-        "discard_new_per_subject": True,
-        "allow_rollup_hdrs": True,
     }
     for name, config in ((subjects.log_stream, log), (subjects.tasks_stream, tasks)):
         body = {"name": name, "storage": "file", "allow_direct": True, "num_replicas": replicas}

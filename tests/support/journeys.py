@@ -1,8 +1,8 @@
 """Workflows and activities for tests that kill processes.
 
 Every activity leaves one line, ``<workflow id> <what> <attempt>`` and behind tabs its time and
-process, in the file that PERDURE_TEST_EFFECTS names, so that a test can count from outside what was
-done.
+process group, in the file that PERDURE_TEST_EFFECTS names, so that a test can count from outside
+what was done.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _STEADY = RetryPolicy(initial_interval=timedelta(seconds=2), backoff_coefficient
 def leave(what: str) -> None:
     """One line in one write: several processes append to the file."""
     info = activity.info()
-    deed = f"{info.workflow_id} {what} {info.attempt}\t{time.time()}\t{os.getpid()}\n"
+    deed = f"{info.workflow_id} {what} {info.attempt}\t{time.time()}\t{os.getpgrp()}\n"
     number = os.open(
         os.environ["PERDURE_TEST_EFFECTS"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644
     )
@@ -176,7 +176,7 @@ class Slow:
     @workflow.run
     async def run(self, seconds: float) -> str:
         return await workflow.execute_activity(
-            slow, args=["work", seconds], start_to_close_timeout=_SHORT
+            slow, args=["work", seconds], start_to_close_timeout=timedelta(minutes=5)
         )
 
 
@@ -188,7 +188,7 @@ class Counting:
             counting,
             to,
             start_to_close_timeout=timedelta(minutes=5),
-            heartbeat_timeout=timedelta(seconds=5),
+            heartbeat_timeout=timedelta(seconds=30),
         )
 
 

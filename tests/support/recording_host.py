@@ -1,7 +1,7 @@
 """A host that runs workflow code on a plain asyncio loop and records what it asks for."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -21,6 +21,7 @@ class RecordingHost:
         self.converter = converter
         self.results = results or {}
         self.requests: list[ActivityRequest] = []
+        self.args: list[Sequence[Any]] = []
         self.sleeps: list[tuple[int, str]] = []
         self.waits: list[tuple[int | None, str]] = []
         self.time = 1_700_000_000_000_000_000
@@ -50,15 +51,16 @@ class RecordingHost:
     def now(self) -> int:
         return self.time
 
-    def start_activity(self, request: ActivityRequest) -> asyncio.Task[Any]:
+    def start_activity(self, request: ActivityRequest, args: Sequence[Any]) -> asyncio.Task[Any]:
         self.requests.append(request)
-        return asyncio.get_running_loop().create_task(self._answer(request))
+        self.args.append(args)
+        return asyncio.get_running_loop().create_task(self._answer(request.name, args))
 
-    async def _answer(self, request: ActivityRequest) -> Any:
-        result = self.results.get(request.name)
+    async def _answer(self, name: str, args: Sequence[Any]) -> Any:
+        result = self.results.get(name)
         if isinstance(result, BaseException):
             raise result
-        return result(*request.args) if callable(result) else result
+        return result(*args) if callable(result) else result
 
     async def sleep(self, duration: int, summary: str) -> None:
         self.sleeps.append((duration, summary))

@@ -41,7 +41,7 @@ async def history_when(
                     return rows
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        shown = [row["type"] for row in rows]
+        shown = [row["type"] for row in rows[:-1]] + rows[-1:]
         raise AssertionError(f"{workflow_id}: the history stayed {shown}") from None
 
 

@@ -15,7 +15,7 @@ from perdure.core.failures import Failure
 from perdure.core.payloads import NULL
 from perdure.core.records import Record
 from perdure.core.retry import RetryRule
-from perdure.core.state import StateEntry
+from perdure.core.state import StateEntry, Strike
 from perdure.core.tasks import ActivityTask
 from perdure.engine.ingress.outcomes import Accepted, IngressLetter, Refused
 
@@ -30,11 +30,13 @@ _NAMED: dict[Any, str] = {
     msgspec.Raw: "payload",
     Failure: "failure",
     RetryRule: "retry rule",
+    Strike: "strike",
 }
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "record": Record,
     "task": ActivityTask,
     "STATE entry": StateEntry,
+    "strike": Strike,
     "failure": Failure,
     "retry rule": RetryRule,
     "reply: accepted": Accepted,

@@ -1,16 +1,16 @@
 """What leaves the engine: events that other services react to, and letters that could not be
 delivered."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, Protocol
 
 from perdure.ports.addresses import Stored
 
 
 class Announcements(Protocol):
-    async def announce(
+    def announce(
         self, workflow_type: str, workflow_id: str, data: bytes, *, dedup: str
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Publish a workflow's start or close for everyone, at least once. It may be on its way
         before it is awaited."""
         ...

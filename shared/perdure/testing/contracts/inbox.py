@@ -166,6 +166,34 @@ async def lease_ends_and_another_is_offered(stage: Stage) -> None:
     await second.close()
 
 
+async def reclaimed_is_offered_at_once(stage: Stage) -> None:
+    holder, other = await stage.connect(), await stage.connect()
+    address = Address(fresh("queue"), fresh("order"))
+    partition = await partition_of(holder, address)
+    seqs = [await holder.log.append(address, Lane.ENGINE, b"%d" % i) for i in range(3)]
+    held: Seen[Delivery] = Seen()
+    first = await holder.inbox.open(address.queue, partition, held, credit=2)
+    deliveries = await held.take(2, "events are offered")
+    await first.close()
+    seen: Seen[Delivery] = Seen()
+    second = await other.inbox.open(address.queue, partition, seen, credit=10, reclaim=True)
+    again = [
+        await seen.next("what a dead holder had is offered at once", within=other.lease * 3 // 4)
+        for _ in range(3)
+    ]
+    expect_equal(
+        {d.message.seq for d in again}, set(seqs), "reclaimed and fresh events are offered"
+    )
+    for delivery in deliveries:
+        offered = next(d for d in again if d.message.seq == delivery.message.seq)
+        expect(offered.attempt > delivery.attempt, f"attempt counts offers: {offered.attempt}")
+    await seen.nothing("the new holder's leases are whole", during=other.lease // 2)
+    for delivery in again:
+        delivery.ack()
+    await seen.nothing("then they are settled", during=other.lease * 3 // 2)
+    await second.close()
+
+
 async def extend_keeps_the_lease(stage: Stage) -> None:
     backend = await stage.connect()
     address = Address(fresh("queue"), fresh("order"))
@@ -312,6 +340,7 @@ INBOX = suite(
     credit_limits_the_unsettled,
     acknowledged_is_not_offered_again,
     lease_ends_and_another_is_offered,
+    reclaimed_is_offered_at_once,
     extend_keeps_the_lease,
     nak_offers_again,
     two_openers_share,

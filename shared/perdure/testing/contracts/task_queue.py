@@ -94,9 +94,9 @@ async def offer_dedups_a_word(stage: Stage) -> None:
     backend = await stage.connect()
     key, word = fresh_task(), fresh("word")
     await backend.tasks.offer(key, b"x", dedup=word)
-    expect_equal(
-        await backend.tasks.offer(key, b"x", dedup=word), True, "a known word is a success"
-    )
+    first = await backend.tasks.current(key)
+    await backend.tasks.offer(key, b"x", dedup=word)
+    expect_equal(await backend.tasks.current(key), first, "a known word has no effect")
     await backend.tasks.remove(key)
     expect_equal(
         await backend.tasks.offer(key, b"x", dedup=word), True, "a known word is a success"
@@ -263,6 +263,31 @@ async def remove_drops_the_task(stage: Stage) -> None:
     await subscription.close()
 
 
+async def other_tasks_stay_held(stage: Stage) -> None:
+    """Replacing or removing a held task, and settling the next: what is held before is not lost."""
+    one, other = await stage.connect(), await stage.connect()
+    queue = fresh("queue")
+    for _ in range(8):
+        await one.tasks.offer(fresh_task(queue), b"x")
+    held, seen = Seen[TaskDelivery](), Seen[TaskDelivery]()
+    first = await one.tasks.open(queue, held, credit=8)
+    deliveries = await held.take(8, "an opener is offered as much as it has credit")
+    *left, replaced, settled, removed, last = sorted(deliveries, key=lambda d: d.message.seq)
+    await first.close()
+    await one.tasks.replace(replaced.key, b"anew", seq=replaced.message.seq)
+    replaced.ack()
+    settled.ack()
+    await one.tasks.remove(removed.key)
+    last.ack()
+    second = await other.tasks.open(queue, seen, credit=8)
+    again = await seen.take(5, "tasks whose holder is silent are offered again after their lease")
+    wanted = {delivery.key for delivery in (*left, replaced)}
+    expect_equal({delivery.key for delivery in again}, wanted, "no held task is forgotten")
+    for delivery in again:
+        delivery.ack()
+    await second.close()
+
+
 async def openers_share_by_credit(stage: Stage) -> None:
     one, other = await stage.connect(), await stage.connect()
     queue = fresh("queue")
@@ -349,6 +374,7 @@ TASK_QUEUE = suite(
     replace_refuses_another_message,
     replacements_at_once,
     remove_drops_the_task,
+    other_tasks_stay_held,
     openers_share_by_credit,
     backlog_counts_the_waiting,
     closed_openers_leave_tasks,
