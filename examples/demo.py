@@ -26,6 +26,7 @@ from side_effects import effects
 
 from perdure.adapters.jetstream.embedded import EmbeddedServer
 from perdure.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowHistory
+from perdure.exceptions import WorkflowNotFoundError
 
 ORDER: Final = "order-1"
 DOOMED: Final = "no-carrier"
@@ -152,7 +153,14 @@ class Demo:
     ) -> None:
         """Show what is new in a history until it is ``enough``."""
         while True:
-            history = await self.client.get_workflow_handle(handle.id).fetch_history()
+            for one in self.running.values():
+                one.check()
+            try:
+                history = await self.client.get_workflow_handle(handle.id).fetch_history()
+            except WorkflowNotFoundError:
+                # Its message is in the stream, and the gateway has not come to it yet.
+                await asyncio.sleep(0.05)
+                continue
             for row in history.events[self.seen :]:
                 self.show.event(row)
             self.seen = len(history.events)
@@ -160,8 +168,6 @@ class Demo:
                 return
             if is_closed(history):
                 raise DemoError(f"{handle.id} ended before its time")
-            for one in self.running.values():
-                one.check()
             await asyncio.sleep(0.05)
 
     async def outcome(self, workflow_id: str) -> tuple[str, str]:

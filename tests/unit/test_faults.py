@@ -14,18 +14,23 @@ from perdure.ports.backend import Backend
 from perdure.ports.errors import PortError, StoreFull, Unavailable, UnknownOutcome
 from perdure.ports.tasks import TaskDelivery
 from perdure.testing.contracts import CHECKS
+from perdure.testing.fault_kinds import CALLBACKS, WORDS, WRITES
+from perdure.testing.fault_plan import At, Fate, FaultPlan
 from perdure.testing.faults import (
-    WRITES,
-    At,
+    ClockStepped,
     CrashAfter,
     CrashBefore,
     Delayed,
     Duplicated,
     Fault,
-    FaultPlan,
+    Lost,
+    PausedAfter,
+    PausedBefore,
     Refused,
+    Reordered,
     ReportedFailed,
     SimulatedCrash,
+    every_fault,
 )
 from perdure.testing.virtual_time import run
 
@@ -119,6 +124,93 @@ def test_deliveries_are_duplicated_and_crashed_upon() -> None:
         assert (len(seen), died) == (2, ["once"])
 
     play(program())
+
+
+async def _offered(plan: FaultPlan, tasks: int, fate: Fate | None = None) -> list[TaskDelivery]:
+    """What a process is handed when so many tasks are queued at once."""
+    store = MemoryStore()
+    seen: list[TaskDelivery] = []
+    await plan.wrap(store.backend(), fate=fate).tasks.open("default", seen.append, credit=9)
+    healthy = store.backend()
+    for n in range(1, tasks + 1):
+        await healthy.tasks.offer(TaskKey("default", "order-1", "run", n), b"work")
+    await asyncio.sleep(4)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("fault", "numbers"),
+    [
+        (Lost(), [2, 3]),
+        (Reordered(), [2, 1, 3]),
+        (Duplicated(), [1, 1, 2, 3]),
+        (Delayed(late=timedelta(seconds=2)), [2, 3, 1]),
+        (CrashAfter(), [1]),
+    ],
+    ids=lambda value: value.name if isinstance(value, Fault) else "",
+)
+def test_deliveries_are_lost_late_doubled_and_overtaken(fault: Fault, numbers: list[int]) -> None:
+    async def program() -> None:
+        seen = await _offered(FaultPlan(at=[At("tasks.delivery", 1, fault)]), 3)
+        assert [delivery.key.n for delivery in seen] == numbers
+
+    play(program())
+
+
+def test_a_lost_acknowledgement_brings_the_task_again() -> None:
+    async def program() -> None:
+        seen = await _offered(FaultPlan(at=[At("tasks.ack", 1, Lost())]), 1)
+        seen[0].ack()
+        await asyncio.sleep(10)
+        assert [delivery.attempt for delivery in seen] == [1, 2]
+        seen[1].ack()
+        await asyncio.sleep(20)
+        assert len(seen) == 2
+
+    play(program())
+
+
+@pytest.mark.parametrize("fault", [PausedBefore(), PausedAfter(), ClockStepped()])
+def test_a_process_is_told_to_stand_still_and_clocks_to_step(fault: Fault) -> None:
+    async def program() -> None:
+        told: list[str] = []
+        fate = Fate(on_pause=lambda: told.append("pause"), on_step=lambda: told.append("step"))
+        places = [At("tasks.delivery", 1, fault), At("tasks.open", 1, fault)]
+        seen = await _offered(FaultPlan(at=places), 1, fate)
+        assert told == ["step" if isinstance(fault, ClockStepped) else "pause"] * 2
+        assert len(seen) == 1
+
+    play(program())
+
+
+def test_an_onlooker_hears_of_every_call_and_its_fault() -> None:
+    async def program() -> None:
+        seen: list[tuple[str, str, object]] = []
+
+        def watch(name: str, about: tuple[Any, ...], fault: str, outcome: object) -> None:
+            assert name != "log.append" or about[:2] == (ADDRESS, Lane.ENGINE)
+            seen.append((name, fault, type(outcome)))
+
+        plan = FaultPlan(at=[At("log.append", 2, Refused())])
+        backend = plan.wrap(MemoryStore().backend(), fate=Fate(watch=watch))
+        await backend.log.append(ADDRESS, Lane.ENGINE, b"x")
+        with pytest.raises(Unavailable):
+            await backend.log.append(ADDRESS, Lane.ENGINE, b"x")
+        assert seen == [("log.append", "", int), ("log.append", "Refused", Unavailable)]
+
+    play(program())
+
+
+def test_weights_make_a_fault_more_or_less_likely() -> None:
+    plan = FaultPlan(1, rates={Refused(): 0.5}, weights={"log.append": 0.0, "log.tip": 2.0})
+    assert set(run(_work(plan))) == {"Unavailable"}
+    assert set(plan.met) == {("Refused", "log.tip")}
+
+
+def test_every_fault_says_why_it_cannot_meet_a_call() -> None:
+    for fault in every_fault():
+        whole = all(fault.meets(call) for call in sorted(WRITES | CALLBACKS | WORDS))
+        assert whole or fault.why_not
 
 
 def test_faults_meet_iterators() -> None:

@@ -11,37 +11,42 @@ from typing import Any, Final, Protocol, cast
 
 from perdure.ports.backend import Backend
 
-_PORTS: Final = (
+PORTS: Final = (
     "log", "inbox", "tasks", "heartbeats", "timers", "state", "blobs", "archive", "announcements",
-    "dead_letters", "replies", "ingress", "messages", "members",
+    "dead_letters", "replies", "ingress", "messages", "members", "capacity",
 )  # fmt: skip
+"""Every port but the clock: reading a clock can't fail."""
 
 _CALLBACKS: Final = {
     ("inbox", "open"): "inbox.delivery",
     ("tasks", "open"): "tasks.delivery",
     ("ingress", "open"): "ingress.delivery",
     ("messages", "listen"): "messages.word",
+    ("messages", "answer"): "messages.question",
     ("state", "watch"): "state.change",
 }
-"""Methods that take a callback, and what its calls are named."""
+"""Methods that open something and take a callback, and what its calls are named."""
 
 _ITERATORS: Final = frozenset({("timers", "overdue"), ("state", "scan"), ("dead_letters", "scan")})
 
 
 class Faults(Protocol):
-    """What a proxy asks of a process's faults."""
+    """What a proxy asks of a process's faults. ``about`` is what a call is about: its arguments, or
+    the delivery."""
 
-    @property
-    def dead(self) -> bool: ...
     def check_alive(self) -> None: ...
-    async def call(self, name: str, invoke: Callable[[], Awaitable[Any]]) -> Any: ...
-    def deliver(self, name: str, hand_over: Callable[[], None]) -> None: ...
+    async def call(
+        self, name: str, invoke: Callable[[], Awaitable[Any]], about: tuple[Any, ...]
+    ) -> Any: ...
+    def pass_on(self, name: str, go: Callable[[], None], about: tuple[Any, ...]) -> None:
+        """Something that goes one way: to the process or from it."""
+        ...
 
 
 def wrap_backend(backend: Backend, faults: Faults) -> Backend:
-    """``backend`` with every port but the clock behind a proxy: reading a clock can't fail."""
+    """``backend`` with every port behind a proxy but the clock."""
     ports: dict[str, Any] = {
-        port: _PortProxy(port, getattr(backend, port), faults) for port in _PORTS
+        port: _PortProxy(port, getattr(backend, port), faults) for port in PORTS
     }
     return dataclasses.replace(backend, **ports)
 
@@ -55,89 +60,93 @@ class _PortProxy:
         self._faults = faults
 
     def __getattr__(self, method: str) -> Any:
-        real = getattr(self._target, method)
+        real, name = getattr(self._target, method), f"{self._port}.{method}"
         if (self._port, method) in _ITERATORS:
-            return partial(self._iterate, method, real)
-        return partial(self._call, method, real)
+            proxy = partial(self._iterate, name, real)
+        elif (self._port, method) in _CALLBACKS:
+            proxy = partial(self._open, name, _CALLBACKS[self._port, method], real)
+        else:
+            proxy = partial(self._call, name, real)
+        self.__dict__[method] = proxy
+        return proxy
 
-    async def _call(self, method: str, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        name = f"{self._port}.{method}"
-        callback_name = _CALLBACKS.get((self._port, method))
-        if callback_name is not None:
-            args, kwargs = self._with_faulty_callback(callback_name, args, kwargs)
-        elif (self._port, method) == ("messages", "answer"):
-            args, kwargs = self._with_mortal_handler(args, kwargs)
-        return await self._faults.call(name, partial(real, *args, **kwargs))
+    async def _call(self, name: str, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await self._faults.call(name, partial(real, *args, **kwargs), args)
 
     async def _iterate(
-        self, method: str, real: Callable[..., AsyncIterator[Any]], *args: Any, **kwargs: Any
+        self, name: str, real: Callable[..., AsyncIterator[Any]], *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
         async def begin() -> AsyncIterator[Any]:
             return real(*args, **kwargs)
 
-        items = cast("AsyncIterator[Any]", await self._faults.call(f"{self._port}.{method}", begin))
+        items = cast("AsyncIterator[Any]", await self._faults.call(name, begin, args))
         async for item in items:
             self._faults.check_alive()
             yield item
             self._faults.check_alive()
 
-    def _with_faulty_callback(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        def wrapped(callback: Callable[[Any], None]) -> Callable[[Any], None]:
-            def on_item(item: Any) -> None:
-                given = _MortalDelivery(item, self._faults) if hasattr(item, "ack") else item
-                self._faults.deliver(name, partial(callback, given))
+    async def _open(
+        self, name: str, heard: str, real: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """A subscription: the callback among the arguments goes past the faults too."""
+        wrapped = [self._heard(heard, arg) for arg in args]
+        options = {key: self._heard(heard, arg) for key, arg in kwargs.items()}
+        opened = await self._faults.call(name, partial(real, *wrapped, **options), args)
+        return _Opened(opened, self._port, self._faults)
 
-            return on_item
+    def _heard(self, heard: str, argument: Any) -> Any:
+        if not callable(argument):
+            return argument
+        hear: Any = self._answering if heard == "messages.question" else self._hearing
+        return hear(heard, argument)
 
-        return _replace_callable(args, kwargs, wrapped)
+    def _hearing(self, heard: str, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        def on_item(item: Any) -> None:
+            given = _Delivery(item, self._port, self._faults) if hasattr(item, "ack") else item
+            self._faults.pass_on(heard, partial(callback, given), (item,))
 
-    def _with_mortal_handler(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        def wrapped(handler: Callable[[bytes], Awaitable[bytes]]) -> Callable[..., Any]:
-            async def answer(data: bytes) -> bytes:
-                self._faults.check_alive()
-                result = await handler(data)
-                self._faults.check_alive()
-                return result
+        return on_item
 
-            return answer
+    def _answering(
+        self, heard: str, handler: Callable[[bytes], Awaitable[bytes]]
+    ) -> Callable[[bytes], Awaitable[bytes]]:
+        async def answer(data: bytes) -> bytes:
+            return await self._faults.call(heard, partial(handler, data), (data,))
 
-        return _replace_callable(args, kwargs, wrapped)
+        return answer
 
 
-class _MortalDelivery:
-    """A delivery whose words are lost once its process is dead."""
+class _Opened:
+    """A subscription whose end is a call too."""
 
-    def __init__(self, delivery: Any, faults: Faults) -> None:
+    def __init__(self, opened: Any, port: str, faults: Faults) -> None:
+        self._opened = opened
+        self._port = port
+        self._faults = faults
+
+    async def close(self) -> None:
+        await self._faults.call(f"{self._port}.close", self._opened.close, ())
+
+
+class _Delivery:
+    """A delivery whose holder's words go past the faults: a dead process says none."""
+
+    def __init__(self, delivery: Any, port: str, faults: Faults) -> None:
         self._delivery = delivery
+        self._port = port
         self._faults = faults
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._delivery, name)
 
     def ack(self) -> None:
-        if not self._faults.dead:
-            self._delivery.ack()
+        self._say("ack", self._delivery.ack)
 
     def extend(self) -> None:
-        if not self._faults.dead:
-            self._delivery.extend()
+        self._say("extend", self._delivery.extend)
 
     def nak(self, delay: int = 0) -> None:
-        if not self._faults.dead:
-            self._delivery.nak(delay)
+        self._say("nak", partial(self._delivery.nak, delay))
 
-
-def _replace_callable(
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    wrapped: Callable[[Callable[..., Any]], Callable[..., Any]],
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same arguments with the one that is a callback wrapped."""
-    return (
-        tuple(wrapped(arg) if callable(arg) else arg for arg in args),
-        {key: wrapped(arg) if callable(arg) else arg for key, arg in kwargs.items()},
-    )
+    def _say(self, word: str, go: Callable[[], None]) -> None:
+        self._faults.pass_on(f"{self._port}.{word}", go, (self._delivery,))

@@ -11,44 +11,48 @@ The same seed and the same program give the same faults.
 import asyncio
 import random
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from perdure.core.durations import MILLISECOND, nanoseconds
-from perdure.ports.backend import Backend
 from perdure.ports.errors import PortError, StoreFull, Unavailable, UnknownOutcome
-from perdure.testing.fault_proxies import wrap_backend
+from perdure.testing.fault_kinds import Kind, kind_of
 
-WRITES: Final = frozenset(
-    {
-        "log.append", "log.commit", "log.purge",
-        "tasks.offer", "tasks.replace", "tasks.remove",
-        "heartbeats.beat",
-        "timers.arm", "timers.fire", "timers.cancel", "timers.rearm",
-        "state.create", "state.update",
-        "blobs.put", "blobs.delete",
-        "archive.put",
-        "announcements.announce",
-        "dead_letters.put", "dead_letters.remove",
-        "replies.reply",
-        "messages.tell",
-        "members.beat", "members.leave",
-    }
-)  # fmt: skip
-"""Calls that change something: they can have happened although the caller was told otherwise."""
-
-DELIVERIES: Final = frozenset({"inbox.delivery", "tasks.delivery", "ingress.delivery"})
-"""Callbacks of subscriptions that offer at least once."""
-
-CALLBACKS: Final = DELIVERIES | {"messages.word", "state.change"}
-"""All callbacks: a process can die on hearing one, but nobody answers one."""
+_EVERYTHING: Final = frozenset(Kind)
+_CHANGES: Final = frozenset({Kind.WRITE, Kind.STORE})
+_ANSWERED: Final = _CHANGES | {Kind.READ, Kind.OPENING}
+_ONE_WAY: Final = frozenset({Kind.DELIVERY, Kind.HINT, Kind.WORD})
+_FOR_GOOD: Final = 600.0
+_NEXT: Final = 5.0
+"""Seconds for which something waits to be overtaken."""
 
 
 class SimulatedCrash(BaseException):
     """The process died here. Not an Exception: nothing of a dead process handles its own death."""
+
+
+class Process(Protocol):
+    """What a fault can do to the process that it meets."""
+
+    @property
+    def random(self) -> random.Random: ...
+    def crash(self) -> SimulatedCrash:
+        """It is dead from now on; the error to raise."""
+        ...
+
+    def pause(self) -> None:
+        """It stands still from the next turn of the loop on, for a while."""
+        ...
+
+    def step_clock(self) -> None:
+        """The clock of the store's leader steps."""
+        ...
+
+    def after_next(self, name: str, go: Callable[[], None]) -> None:
+        """Let ``go`` pass once the next one of that name has passed."""
+        ...
 
 
 @dataclass(slots=True)
@@ -57,12 +61,24 @@ class PortCall:
 
     name: str
     invoke: Callable[[], Awaitable[Any]]
-    random: random.Random
-    crash: Callable[[], SimulatedCrash]
+    process: Process
+
+
+@dataclass(slots=True)
+class Passage:
+    """Something that goes one way, to the process or from it: ``go`` lets it pass."""
+
+    name: str
+    go: Callable[[], None]
+    process: Process
 
 
 class Fault(ABC):
-    """What may happen to a call. Its name in counts is the class's."""
+    """What may happen to a call. Its name in counts is the class's; ``why_not`` says why it cannot
+    meet the other kinds."""
+
+    kinds: ClassVar[frozenset[Kind]] = _EVERYTHING
+    why_not: str = ""
 
     @property
     def name(self) -> str:
@@ -70,21 +86,25 @@ class Fault(ABC):
 
     def meets(self, call: str) -> bool:
         """Whether this fault can happen to a call of that name at all."""
-        return call not in CALLBACKS
+        return kind_of(call) in self.kinds
 
     @abstractmethod
     async def around(self, call: PortCall) -> Any:
         """Make the call, or not, and answer as the fault would have it."""
 
+    def on_way(self, passage: Passage) -> None:
+        """Let it pass, or not, as the fault would have it."""
+        raise NotImplementedError(f"{self.name} can't happen to {passage.name}")
+
 
 class CrashBefore(Fault):
     """The process dies on its way to the store: nothing happened."""
 
-    def meets(self, call: str) -> bool:
-        return True
-
     async def around(self, call: PortCall) -> Any:
-        raise call.crash()
+        raise call.process.crash()
+
+    def on_way(self, passage: Passage) -> None:
+        passage.process.crash()
 
 
 class CrashAfter(Fault):
@@ -94,15 +114,19 @@ class CrashAfter(Fault):
         try:
             await call.invoke()
         except PortError as error:
-            raise call.crash() from error
-        raise call.crash()
+            raise call.process.crash() from error
+        raise call.process.crash()
+
+    def on_way(self, passage: Passage) -> None:
+        passage.go()
+        passage.process.crash()
 
 
 class ReportedFailed(Fault):
     """It happened, and the caller is told that nobody knows."""
 
-    def meets(self, call: str) -> bool:
-        return call in WRITES
+    kinds = _CHANGES
+    why_not = "only a write can have happened unknown to its caller"
 
     async def around(self, call: PortCall) -> Any:
         try:
@@ -115,15 +139,20 @@ class ReportedFailed(Fault):
 class Refused(Fault):
     """It did not happen: Unavailable, or with ``full`` StoreFull."""
 
+    kinds = _ANSWERED
+    why_not = "what goes one way is Lost instead"
+
     def __init__(self, *, full: bool = False) -> None:
         self._full = full
+        if full:
+            self.why_not = "only what takes room is refused for want of it"
 
     @property
     def name(self) -> str:
         return "RefusedFull" if self._full else "Refused"
 
     def meets(self, call: str) -> bool:
-        return call in WRITES if self._full else super().meets(call)
+        return kind_of(call) is Kind.STORE if self._full else super().meets(call)
 
     async def around(self, call: PortCall) -> Any:
         # The refusal takes its way through the loop as any answer does.
@@ -134,26 +163,39 @@ class Refused(Fault):
 
 
 class Delayed(Fault):
-    """The request or its answer takes long, at most ``longest``."""
+    """A request and its answer take long, each at most ``longest``; what goes one way is late, at
+    most by ``late``, which is longer than a lease."""
 
-    def __init__(self, longest: timedelta = timedelta(seconds=2)) -> None:
+    def __init__(
+        self,
+        longest: timedelta = timedelta(seconds=2),
+        *,
+        late: timedelta = timedelta(seconds=25),
+    ) -> None:
         self._longest = nanoseconds(longest) // MILLISECOND
+        self._late = nanoseconds(late) // MILLISECOND
 
     async def around(self, call: PortCall) -> Any:
-        there, back = (call.random.randint(0, self._longest) / 1_000 for _ in range(2))
+        draws = call.process.random
+        there, back = (draws.randint(0, self._longest) / 1_000 for _ in range(2))
         await asyncio.sleep(there)
         try:
             return await call.invoke()
         finally:
             await asyncio.sleep(back)
 
+    def on_way(self, passage: Passage) -> None:
+        late = passage.process.random.choice((self._longest, self._late))
+        delay = passage.process.random.randint(0, late) / 1_000
+        asyncio.get_running_loop().call_later(delay, passage.go)
+
 
 class Duplicated(Fault):
     """The request arrives twice; the caller hears the first answer. A delivery is handed over
     twice."""
 
-    def meets(self, call: str) -> bool:
-        return call in WRITES or call in DELIVERIES
+    kinds = _CHANGES | {Kind.DELIVERY, Kind.WORD}
+    why_not = "the second of two changes nothing, or is said at most once"
 
     async def around(self, call: PortCall) -> Any:
         answer = await call.invoke()
@@ -164,123 +206,99 @@ class Duplicated(Fault):
             return answer
         return answer
 
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """One fault at a known place: the ``nth`` call (from 1) of ``call``, e.g. ``log.commit``."""
-
-    call: str
-    nth: int
-    fault: Fault
+    def on_way(self, passage: Passage) -> None:
+        passage.go()
+        passage.go()
 
 
-class FaultPlan:
-    """Which call meets which fault.
+class Lost(Fault):
+    """What goes one way never arrives; an answerer is not heard in time."""
 
-    ``rates`` gives each fault's chance per call that it can meet; ``at`` places faults exactly;
-    ``only`` keeps the random ones to some calls (``log.commit``) or ports (``log``). No call meets
-    two faults. :meth:`calm` ends the random ones, so that a simulation can settle.
-    """
+    kinds = _ONE_WAY
+    why_not = "a request or answer that is lost is Refused or ReportedFailed"
 
-    def __init__(
-        self,
-        seed: int = 0,
-        *,
-        rates: Mapping[Fault, float] | None = None,
-        at: Iterable[At] = (),
-        only: Iterable[str] = (),
-    ) -> None:
-        self._random = random.Random(seed)
-        self._rates = dict(rates or {})
-        self._at: dict[tuple[str, int], Fault] = {}
-        for place in at:
-            if not place.fault.meets(place.call):
-                raise ValueError(f"{place.fault.name} can't happen to {place.call}")
-            self._at[place.call, place.nth] = place.fault
-        self._only = frozenset(only)
-        self.calls: Counter[str] = Counter()
-        """How often each port call was made, e.g. ``log.commit``."""
-        self.met: Counter[tuple[str, str]] = Counter()
-        """How often each fault (by name) met each port call."""
+    async def around(self, call: PortCall) -> Any:
+        await asyncio.sleep(_FOR_GOOD)
+        return await call.invoke()
 
-    def wrap(self, backend: Backend, *, on_crash: Callable[[], None] | None = None) -> Backend:
-        """``backend`` seen through this plan: one process of the simulation.
-
-        A crash calls ``on_crash`` (which should stop the process's tasks and cut its connection)
-        and raises SimulatedCrash in the call, as every later call of this backend does; its
-        deliveries fall silent.
-        """
-        return wrap_backend(backend, ProcessFaults(self, on_crash))
-
-    def calm(self) -> None:
-        """From now on nothing happens by chance."""
-        self._rates.clear()
-
-    def decide(self, call: str) -> Fault | None:
-        """The fault that meets this call; counts both."""
-        self.calls[call] += 1
-        fault = self._at.get((call, self.calls[call])) or self._draw(call)
-        if fault is not None:
-            self.met[fault.name, call] += 1
-        return fault
-
-    def report(self) -> str:
-        """A table of what met what, for people."""
-        lines = [f"{call}: {count} calls" for call, count in sorted(self.calls.items())]
-        lines += [f"{fault} met {call}: {n}" for (fault, call), n in sorted(self.met.items())]
-        return "\n".join(lines)
-
-    @property
-    def random(self) -> random.Random:
-        return self._random
-
-    def _draw(self, call: str) -> Fault | None:
-        if self._only and call not in self._only and call.partition(".")[0] not in self._only:
-            return None
-        for fault, rate in self._rates.items():
-            if fault.meets(call) and self._random.random() < rate:
-                return fault
-        return None
+    def on_way(self, passage: Passage) -> None:
+        """It is gone."""
 
 
-class ProcessFaults:
-    """A plan as one process meets it: it remembers that the process is dead."""
+class Reordered(Fault):
+    """The next one of its kind overtakes it."""
 
-    def __init__(self, plan: FaultPlan, on_crash: Callable[[], None] | None) -> None:
-        self._plan = plan
-        self._on_crash = on_crash
-        self.dead = False
+    kinds = _ONE_WAY
+    why_not = "of calls that wait for their answers a Delayed one is overtaken"
 
-    def crash(self) -> SimulatedCrash:
-        if not self.dead:
-            self.dead = True
-            if self._on_crash is not None:
-                self._on_crash()
-        return SimulatedCrash("the process died here, as the plan wanted it")
+    async def around(self, call: PortCall) -> Any:
+        overtaken = asyncio.Event()
+        call.process.after_next(call.name, overtaken.set)
+        await overtaken.wait()
+        return await call.invoke()
 
-    def check_alive(self) -> None:
-        if self.dead:
-            raise SimulatedCrash("the process is dead: it makes no calls")
+    def on_way(self, passage: Passage) -> None:
+        passage.process.after_next(passage.name, passage.go)
 
-    async def call(self, name: str, invoke: Callable[[], Awaitable[Any]]) -> Any:
-        """One port call with whatever meets it."""
-        self.check_alive()
-        fault = self._plan.decide(name)
-        if fault is None:
-            answer = await invoke()
-        else:
-            answer = await fault.around(PortCall(name, invoke, self._plan.random, self.crash))
-        self.check_alive()
-        return answer
 
-    def deliver(self, name: str, hand_over: Callable[[], None]) -> None:
-        """One delivery with whatever meets it."""
-        if self.dead:
-            return
-        fault = self._plan.decide(name)
-        if isinstance(fault, CrashBefore):
-            self.crash()
-            return
-        hand_over()
-        if isinstance(fault, Duplicated) and not self.dead:
-            hand_over()
+class PausedBefore(Fault):
+    """The process stands still on its way, and goes on as if nothing had been."""
+
+    async def around(self, call: PortCall) -> Any:
+        call.process.pause()
+        await asyncio.sleep(0)
+        return await call.invoke()
+
+    def on_way(self, passage: Passage) -> None:
+        passage.process.pause()
+        asyncio.get_running_loop().call_soon(passage.go)
+
+
+class PausedAfter(Fault):
+    """It happened, the process stands still, and hears the answer when it wakes up."""
+
+    async def around(self, call: PortCall) -> Any:
+        try:
+            return await call.invoke()
+        finally:
+            call.process.pause()
+            await asyncio.sleep(0)
+
+    def on_way(self, passage: Passage) -> None:
+        passage.go()
+        passage.process.pause()
+
+
+class ClockStepped(Fault):
+    """Another server leads the store from here on, and its clock shows another time."""
+
+    async def around(self, call: PortCall) -> Any:
+        call.process.step_clock()
+        return await call.invoke()
+
+    def on_way(self, passage: Passage) -> None:
+        passage.process.step_clock()
+        passage.go()
+
+
+def every_fault() -> list[Fault]:
+    """One of each."""
+    return [
+        CrashBefore(),
+        CrashAfter(),
+        ReportedFailed(),
+        Refused(),
+        Refused(full=True),
+        Delayed(),
+        Duplicated(),
+        Lost(),
+        Reordered(),
+        PausedBefore(),
+        PausedAfter(),
+        ClockStepped(),
+    ]
+
+
+def soon(go: Callable[[], None]) -> None:
+    """Let ``go`` pass after a while, whether anything overtakes it or not."""
+    asyncio.get_running_loop().call_later(_NEXT, go)

@@ -1,85 +1,50 @@
-"""A store that offers an older request after those that follow it.
-
-What was on its way from a server that gave up its lead comes again only after its lease.
-"""
-
-from __future__ import annotations
+"""Tasks that come to a worker late, when another attempt has taken their place."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from perdure.adapters.memory.backend import MemoryStore
-from perdure.core.events import WorkflowSignaled, WorkflowStarted, decode_event
-from perdure.engine.ingress import IngressDrain
-from perdure.ports.addresses import Address, Lane
-from perdure.ports.ingress import Ingress, IngressDelivery
-from perdure.ports.log import Subscription
+from support.world import world
+
+from perdure import activity, workflow
+from perdure.engine.activities.worker import ActivityWorker
+from perdure.testing.fault_plan import At, FaultPlan
+from perdure.testing.faults import Fault, Passage, PortCall
 from perdure.testing.virtual_time import run
 
-HERE = Address("default", "order-1")
+LATE = 14.0
+"""Seconds: longer than a lease."""
 
 
-class Late:
-    """Offers one request so many seconds later than the store."""
-
-    def __init__(self, ingress: Ingress, seq: int, *, seconds: float) -> None:
-        self._ingress = ingress
-        self._seq = seq
-        self._seconds = seconds
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ingress, name)
-
-    async def open(
-        self, on_request: Callable[[IngressDelivery], None], *, credit: int
-    ) -> Subscription:
-        loop = asyncio.get_running_loop()
-
-        def offer(delivery: IngressDelivery) -> None:
-            if delivery.message.seq == self._seq:
-                loop.call_later(self._seconds, on_request, delivery)
-            else:
-                on_request(delivery)
-
-        return await self._ingress.open(offer, credit=credit)
+@activity.defn
+async def long() -> int:
+    await asyncio.sleep(10)
+    return activity.info().attempt
 
 
-def test_a_start_that_is_offered_late_is_done_before_its_signals() -> None:
+@workflow.defn
+class Waiting:
+    @workflow.run
+    async def run(self) -> int:
+        return await workflow.execute_activity(long, start_to_close_timeout=timedelta(seconds=30))
+
+
+class Late(Fault):
+    async def around(self, call: PortCall) -> Any:
+        return await call.invoke()
+
+    def on_way(self, passage: Passage) -> None:
+        asyncio.get_running_loop().call_later(LATE, passage.go)
+
+
+def test_an_offer_that_comes_late_does_not_end_the_attempt_after_it() -> None:
     async def main() -> None:
-        store = MemoryStore()
-        late = await store.request("start", ("Order", HERE.workflow_id), b"{}")
-        for word in (b'"a"', b'"b"'):
-            await store.request("signal", (HERE.workflow_id, "post"), word)
-        backend = store.backend()
-        ingress = Late(backend.ingress, late, seconds=9)
-        async with IngressDrain(replace(backend, ingress=ingress), member="g-0"):
-            await asyncio.sleep(15)
-            inbox = await backend.log.following(HERE, Lane.EXTERNAL, 0)
-        events = [decode_event(stored.data) for stored in inbox]
-        assert isinstance(events[0], WorkflowStarted)
-        signals = [bytes(e.args[0]) for e in events[1:] if isinstance(e, WorkflowSignaled)]
-        assert signals == [b'"a"', b'"b"']
-        assert await backend.ingress.settled() == late + 2
-
-    run(main())
-
-
-def test_a_signal_that_is_offered_late_comes_before_those_that_wait() -> None:
-    async def main() -> None:
-        store = MemoryStore()
-        seqs = [
-            await store.request("signal", (HERE.workflow_id, "post"), word)
-            for word in (b'"a"', b'"b"', b'"c"')
-        ]
-        backend = store.backend()
-        ingress = Late(backend.ingress, seqs[1], seconds=9)
-        async with IngressDrain(replace(backend, ingress=ingress), member="g-0"):
-            await asyncio.sleep(15)
-            await store.request("start", ("Order", HERE.workflow_id), b"{}")
-            await asyncio.sleep(120)
-            # The start came last: none of them was for it, and none blocks the door.
-            assert await backend.ingress.settled() == seqs[-1] + 1
+        async with world([Waiting], [long], serve=False) as w:
+            await w.add_scheduler()
+            plan = FaultPlan(at=[At("tasks.delivery", 1, Late())])
+            backend = plan.wrap(w.store.backend())
+            worker = ActivityWorker(backend, w.app, task_queue="default", converter=w.converter)
+            async with worker:
+                assert await w.result(await w.start("Waiting"), timeout=100) == 2
 
     run(main())

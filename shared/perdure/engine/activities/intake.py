@@ -110,7 +110,9 @@ class Intake:
         return held.message.timestamp + task.delay - self._backend.clock.now()
 
     async def _begin(self, held: Held, task: ActivityTask) -> None:
-        await self._displace(task)
+        if not await self._displace(held, task):
+            held.ack()
+            return
         if is_doubtful(held, task):
             if not await still_counts(self._backend, held, task):
                 held.ack()
@@ -138,12 +140,17 @@ class Intake:
             await self._outcomes.started(held, task)
         await self._run(held, task, definition)
 
-    async def _displace(self, task: ActivityTask) -> None:
-        """End an older attempt of the activity that still runs here: never two at once."""
-        older = self._running.get((task.run, task.n))
-        if older is not None:
-            older.drop()
-            await older.settled.wait()
+    async def _displace(self, held: Held, task: ActivityTask) -> bool:
+        """End an older attempt of the activity that still runs here: never two at once. False when
+        the one that runs is newer: ``held`` was replaced, and came late."""
+        present = self._running.get((task.run, task.n))
+        if present is None:
+            return True
+        if present.held.message.seq > held.message.seq:
+            return False
+        present.drop()
+        await present.settled.wait()
+        return True
 
     async def _last_beat(self, held: Held) -> Beat | None:
         return await insist(

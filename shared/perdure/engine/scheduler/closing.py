@@ -122,7 +122,9 @@ async def end(
         if isinstance(command, ScheduleActivity)
     }
     taken_back = _taken_back(closing.record.commands)
-    announced = _announcements(context, address, entry, is_first=not turns)
+    # A termination that needed no code proves nothing of the record before it.
+    is_first = len(turns) <= isinstance(close, TerminateWorkflow)
+    announced = _announcements(context, address, entry, is_first=is_first)
     retracted = take_back(context, address, started.run, taken_back, queues=queues)
     archived = _archive(context, address, started.run, [*turns, closing])
     await in_turn([retracted, archived, *announced])

@@ -1,0 +1,1 @@
+"""Seeded storms over a whole deployment in one process and virtual time: deterministic simulation."""
