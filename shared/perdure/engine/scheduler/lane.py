@@ -165,6 +165,10 @@ class WorkflowLane:
             self._context.observer.failed(error)
             self._desk.drop_and_load()
             self._park(LONGEST_PAUSE)
+        except BaseException:
+            # The process ends: who still waits for this lane must not set it to work again.
+            self._stopped = True
+            raise
         finally:
             self._task = None
             self._notify()
