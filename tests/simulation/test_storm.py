@@ -13,7 +13,7 @@ from support.storm.promises import Broken
 from support.storm.storming import storm
 from support.storm.trace import Trace
 
-SAMPLE, WHOLE = 100, 700
+SAMPLE, WHOLE = 100, 2_000
 
 
 def _told(tally: Tally) -> list[str]:
@@ -29,10 +29,10 @@ def test_a_sample_of_storms_breaks_no_promise() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_500)
-def test_storms_break_no_promise_and_make_every_call() -> None:
+def test_storms_break_no_promise_and_every_fault_meets_every_call() -> None:
     tally = run_campaign(range(WHOLE), processes=2)
     assert not _told(tally)
-    assert not [gap for gap in missing(tally) if gap.startswith("nobody called")]
+    assert not missing(tally)
 
 
 def test_a_storm_comes_again_with_its_seed() -> None:
