@@ -66,6 +66,12 @@ class Line:
     def durability(self) -> str:
         return "always" if self.durable else "default"
 
+    @property
+    def is_held_against_floor(self) -> bool:
+        """Whether a target of it moves with the floor, so that one is measured beside it."""
+        scales = any(one.target and one.scales for one in self.figures)
+        return self.services and scales and not self.durable
+
 
 @dataclass(kw_only=True)
 class Result:
@@ -84,6 +90,8 @@ class Result:
     """Microseconds per unit, by process."""
     others: float = 0.0
     """The share of the machine that others kept busy."""
+    beside: list[float] = field(default_factory=list[float])
+    """The raw floor right before and after: a shared machine is not equally fast all the time."""
     details: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -100,13 +108,15 @@ class Result:
             self.cpu[name] = known + (spent - known) * share
 
     def to_floor(self, floor: float) -> float | None:
-        """A rate as a share of the raw publishes/s of the same run."""
+        """A rate as a share of the raw publishes/s beside it, or of the same run."""
+        floor = median(self.beside) if self.beside else floor
         return self.value / floor if self.scales and self.better == "more" and floor else None
 
     def of_target(self, floor: float) -> float | None:
         """1 is the target, on a machine with this floor."""
         if self.target is None or not self.value:
             return None
+        floor = median(self.beside) if self.beside else floor
         reached = self.value / self.target if self.better == "more" else self.target / self.value
         return reached * FLOOR_OF_TARGETS / floor if self.scales and floor else reached
 

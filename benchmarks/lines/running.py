@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.deployment import ServiceFailed, Shape, deployment
-from harness.jobs import JobFailed, load_client
+from harness.jobs import JobFailed, LoadClient, load_client
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -23,6 +23,7 @@ from lines.catalogue import floor
 from lines.model import Line, Parameters, Report, Result, Size, costs, pick
 
 MAX_CACHED: Final = "PERDURE_MAX_CACHED_WORKFLOWS"
+_BESIDE: Final = {"messages": 10_000, "rounds": 2}
 
 
 class Bench:
@@ -89,6 +90,7 @@ class Bench:
                 done = self._progress.tasks[bar].completed
                 self._progress.update(bar, description=f"{line.name:<16}")
                 parameters = line.parameters(self._size)
+                beside = await self._floor_beside(line, client)
                 outcome = await client.run(
                     line.job,
                     parameters,
@@ -96,8 +98,15 @@ class Bench:
                         bar, completed=done + share
                     ),
                 )
-                _collect(report, line, parameters, outcome)
+                beside += await self._floor_beside(line, client)
+                _collect(report, line, parameters, outcome, beside)
                 self._progress.update(bar, completed=done + 1)
+
+    async def _floor_beside(self, line: Line, client: LoadClient) -> list[float]:
+        if not line.is_held_against_floor or not self._with_floor or self._size is Size.TINY:
+            return []
+        outcome = await client.run(floor(durable=False).job, _BESIDE)
+        return list(outcome["rates"])
 
     def _shape_of(self, sitting: Sequence[Line]) -> Shape:
         settings: dict[str, str] = {}
@@ -110,7 +119,13 @@ class Bench:
         return replace(shape, schedulers=0, workers=0, gateways=0)
 
 
-def _collect(report: Report, line: Line, parameters: Parameters, outcome: dict[str, Any]) -> None:
+def _collect(
+    report: Report,
+    line: Line,
+    parameters: Parameters,
+    outcome: dict[str, Any],
+    beside: list[float],
+) -> None:
     sizes = {name: f"{value:,}" for name, value in parameters.items()}
     known = {result.name: result for result in report.results}
     for figure in line.figures:
@@ -137,5 +152,6 @@ def _collect(report: Report, line: Line, parameters: Parameters, outcome: dict[s
             )
             report.results.append(result)
         result.details = outcome
+        result.beside += beside
     if not line.services:
         report.floors.setdefault(line.durability, []).extend(outcome["rates"])
