@@ -5,6 +5,7 @@ again only when the caller says that a second copy has no effect; else it is an 
 """
 
 import asyncio
+import contextlib
 import secrets
 from asyncio import Future
 from collections import Counter
@@ -127,15 +128,15 @@ class Asking:
         self, answer: Future[Message] | None, subject: str, head: bytes, data: bytes
     ) -> None:
         if answer is not None:
-            try:
+            with contextlib.suppress(Lost, Denied):
                 ack = _ack_of(await answer)
-            except (Lost, Denied):
-                await self.publish(subject, data, head, idempotent=True)
-                return
-            if ack.error is None:
-                return
-            if not _repeats(ack.error):
-                raise port_error(ack.error, subject)
+                if ack.error is None:
+                    self.acknowledged += 1
+                    return
+                self._refused(ack.error)
+                if not _repeats(ack.error):
+                    raise port_error(ack.error, subject)
+        # Again, and by all the patience that a publish has.
         await self.publish(subject, data, head, idempotent=True)
 
     def send(
